@@ -1,0 +1,106 @@
+"""Say what a dialect is: data and pure functions that turn sealed events into requests and answers into outcomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from angarium.model.subscription import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from angarium.model.delivery import Outcome
+    from angarium.model.event import Event
+    from angarium.model.subscription import Policy
+    from angarium.model.wire import Request, Response
+
+
+class Item(Struct, frozen=True):
+    """One event of a delivery, with its id and all that a body needs. `is_test` marks an example event.
+
+    `state` replaces the event's own data where events that went together share their final state (None: its own).
+    """
+
+    id: str
+    event: Event
+    accepted_ms: int
+    offset: int
+    partition: int
+    state: bytes | None = None
+
+
+class Sealed(Struct, frozen=True):
+    """What one delivery holds, oldest first: at least one item."""
+
+    id: str
+    items: tuple[Item, ...]
+    sealed_ms: int
+    is_batch: bool = False
+
+
+class Body(Struct, frozen=True):
+    """The bytes that every attempt of a delivery sends, and their content type."""
+
+    content: bytes
+    content_type: str
+
+
+class Signing(Struct, frozen=True):
+    """What one attempt is addressed and signed with, now: all secrets that sign, newest first, in plain bytes.
+
+    `message_id` is the event's id for one event, the delivery's for a batch.
+    """
+
+    url: str
+    message_id: str
+    sent_at_s: int
+    attempt: int
+    secrets: tuple[bytes, ...]
+    headers: Mapping[str, str]
+    options: Mapping[str, Any]
+    is_replay: bool = False
+    is_test: bool = False
+
+
+class Handshake(Struct, frozen=True):
+    """What verifying a subscription asks its receiver, and how its answer is read (None: fine, else what is wrong)."""
+
+    request: Request
+    check: Callable[[Response], str | None]
+
+
+class Traits(Struct, frozen=True):
+    """What a dialect knows: its canonical actions with its own words, and whether the operator's `secret` is made."""
+
+    actions: Mapping[str, str] | None = None
+    makes_secret: bool = False
+    allows_http: bool = False
+    catalogue: Mapping[str, Mapping[str, Any]] | None = None
+
+
+class Dialect(Struct, frozen=True):
+    """One wire format with its rules.
+
+    `encode(sealed, options)` makes the body once; `encode_item` is one event as the feed shows it, a JSON value;
+    `sign(body, signing)` makes each attempt's request; `judge(response, now_s)` reads the answer (wall-clock seconds,
+    for a `Retry-After` that is a date). `policy` holds the defaults, `batch` those of a subscription that asks for
+    batches where the default is one event per delivery. `check_options(options)` returns them complete or raises
+    `FieldError`; `check_secret(text, options)` returns a given secret as it is kept, `make_secret(dice, options)` one
+    made of 32 random bytes and what its receiver is shown of it. `reserved_headers` are names (`name` or `name-*`) that
+    a subscription may not set itself.
+    """
+
+    name: str
+    traits: Traits
+    policy: Policy
+    encode: Callable[[Sealed, Mapping[str, Any]], Body]
+    encode_item: Callable[[Item, Mapping[str, Any]], bytes]
+    sign: Callable[[Body, Signing], Request]
+    judge: Callable[[Response, float], Outcome]
+    check_options: Callable[[Mapping[str, Any]], dict[str, Any]]
+    check_secret: Callable[[str, Mapping[str, Any]], bytes]
+    make_secret: Callable[[bytes, Mapping[str, Any]], tuple[bytes, str]]
+    reserved_headers: Sequence[str] = ()
+    batch: Batch = Batch(max_events=100, max_wait_ms=1000, max_bytes=64 * 1024)
