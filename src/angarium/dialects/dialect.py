@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from angarium.model.subscription import Batch
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -85,11 +83,10 @@ class Dialect(Struct, frozen=True):
 
     `encode(sealed, options)` makes the body once; `encode_item` is one event as the feed shows it, a JSON value;
     `sign(body, signing)` makes each attempt's request; `judge(response, now_s)` reads the answer (wall-clock seconds,
-    for a `Retry-After` that is a date). `policy` holds the defaults, `batch` those of a subscription that asks for
-    batches where the default is one event per delivery. `check_options(options)` returns them complete or raises
-    `FieldError`; `check_secret(text, options)` returns a given secret as it is kept, `make_secret(dice, options)` one
-    made of 32 random bytes and what its receiver is shown of it. `reserved_headers` are names (`name` or `name-*`) that
-    a subscription may not set itself.
+    for a `Retry-After` that is a date). `policy` holds the defaults. `check_options(options)` returns them complete or
+    raises `FieldError`. `check_secret(text, options)` returns a given secret as it is kept; `make_secret(dice, options)`
+    one made of 32 random bytes, and what its receiver is shown. `reserved_headers` are names (`name` or `name-*`) that a
+    subscription may not set itself.
     """
 
     name: str
@@ -103,4 +100,3 @@ class Dialect(Struct, frozen=True):
     check_secret: Callable[[str, Mapping[str, Any]], bytes]
     make_secret: Callable[[bytes, Mapping[str, Any]], tuple[bytes, str]]
     reserved_headers: Sequence[str] = ()
-    batch: Batch = Batch(max_events=100, max_wait_ms=1000, max_bytes=64 * 1024)
