@@ -84,9 +84,9 @@ class Dialect(Struct, frozen=True):
     `encode(sealed, options)` makes the body once; `encode_item` is one event as the feed shows it, a JSON value;
     `sign(body, signing)` makes each attempt's request; `judge(response, now_s)` reads the answer (wall-clock seconds,
     for a `Retry-After` that is a date). `policy` holds the defaults. `check_options(options)` returns them complete or
-    raises `FieldError`. `check_secret(text, options)` returns a given secret as it is kept; `make_secret(dice, options)`
-    one made of 32 random bytes, and what its receiver is shown. `reserved_headers` are names (`name` or `name-*`) that a
-    subscription may not set itself.
+    raises `FieldError`. `check_secret(text, options)` returns a given secret as it is kept;
+    `make_secret(dice, options)` makes one of 32 random bytes: as it is kept, and as its receiver is shown it.
+    `reserved_headers` (`name` or `name-*`) are what a subscription may not set itself.
     """
 
     name: str
