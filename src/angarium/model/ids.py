@@ -5,8 +5,9 @@ holds the rest with a check. The block's key belongs to the store: nobody reads 
 give out is recognised as such, and no index over ids is needed to find what one names.
 
 The block, from its first byte: one of the prefix's first letter, one of partition, six of offset (or number), four of
-subscription, four of check. The low 40 bits of the millisecond are folded over letter and check, so that an id whose
-time was changed is none of ours either. A guess passes once in 2^40, an event's or a numbered one's once in 2^72.
+subscription, four of check. The millisecond's 42 bits are folded over letter, check and the offset's two highest bits,
+so that an id whose time was changed is none of ours either. A guess passes once in 2^42; an event's or a numbered one's,
+which has no subscription, once in 2^74.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from angarium.model.delivery import Key
 from angarium.model.event import Place
 
 _CHECK = 0x616E6761  # Four bytes that every block of ours holds.
-_FRAME = (0xFF << 120) | 0xFFFFFFFF
+_FRAME = (0xFF << 120) | (3 << 110) | 0xFFFFFFFF
 _DIGITS = re.compile(r"[0-9a-f]{44}")
-_MS_END = 1 << 42  # In the year 2109; above it a changed time would go unnoticed.
+_MS_END = 1 << 42  # In the year 2109.
 
 
 class Ids:
     """Encode and decode ids under one store's key of 16 bytes. One thread at a time may use it.
 
-    Encoding needs partition < 2^8, offset and number < 2^48, subscription < 2^32, milliseconds < 2^42.
+    Encoding needs partition < 2^8, offset and number < 2^46, subscription < 2^32, milliseconds < 2^42.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -83,9 +84,10 @@ class Ids:
         block = int.from_bytes(self._decrypt(bytes.fromhex(digits[12:])), "big")
         if ms >= _MS_END or block & _FRAME != _frame(prefix, ms):
             return None
-        return ms, (block >> 112) & 0xFF, (block >> 64) & (2**48 - 1), (block >> 32) & 0xFFFFFFFF
+        return ms, (block >> 112) & 0xFF, (block >> 64) & (2**46 - 1), (block >> 32) & 0xFFFFFFFF
 
 
 def _frame(prefix: str, ms: int) -> int:
     """Return what the prefix and the moment alone put into a block."""
-    return ((ord(prefix[0]) ^ (ms >> 32) & 0xFF) << 120) | (_CHECK ^ (ms & 0xFFFFFFFF))
+    letter = ord(prefix[0]) ^ ((ms >> 32) & 0xFF)
+    return (letter << 120) | ((ms >> 40) << 110) | (_CHECK ^ (ms & 0xFFFFFFFF))
