@@ -5,8 +5,8 @@ holds the rest with a check. The block's key belongs to the store: nobody reads 
 give out is recognised as such, and no index over ids is needed to find what one names.
 
 The block, from its first byte: one of the prefix's first letter, one of partition, six of offset (or number), four of
-subscription, four of check. The millisecond's 42 bits are folded over letter, check and the offset's two highest bits,
-so that an id whose time was changed is none of ours either. A guess passes once in 2^42; an event's or a numbered one's,
+subscription, four of check. The millisecond's 42 bits are folded over letter, check and the offset's two top bits, so
+that an id whose time was changed is none of ours either. A guess passes once in 2^42; an event's or a numbered one's,
 which has no subscription, once in 2^74.
 """
 
