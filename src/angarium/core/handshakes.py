@@ -2,10 +2,11 @@
 
 | handshake | asked | wanted |
 |---|---|---|
-| `challenge` | a signed POST `{"type":"verification","challenge":"…"}` | 2xx and the challenge, as body or JSON member |
-| `cloudevents` | OPTIONS with `WebHook-Request-Origin` | `WebHook-Allowed-Origin`: that or `*`, with any status |
+| `challenge` | a POST of `{"type":"verification","challenge":"…"}` | 2xx and the challenge, as body or JSON member |
+| `cloudevents` | OPTIONS with `WebHook-Request-Origin` | `WebHook-Allowed-Origin`, it or `*`, whatever the status |
 
-The second is "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4; after it each delivery names the origin too.
+The first is signed like a delivery. The second is "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4; after it
+each delivery names the origin too.
 """
 
 from __future__ import annotations
