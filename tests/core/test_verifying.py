@@ -15,8 +15,8 @@ from angarium.core.signing import Scheme, check_secret, make_secret, sign
 from angarium.core.verifying import Fault, Problem, Verified, explain
 
 NOW_S = 1795348800
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-OTHER = "whsec_" + "A" * 32
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WHSEC_OTHER = "whsec_" + "A" * 32
 PRIVATE = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
 PUBLIC = make_secret(b"TESTSIGNINGKEYDONOTUSETHISFORANY", Scheme.V1A)[1]
 BODY = '{"id":"evt_1","type":"item.update","object":"item","data":{"b":1,"a":"ü/"}}'.encode()
@@ -24,7 +24,7 @@ BODY = '{"id":"evt_1","type":"item.update","object":"item","data":{"b":1,"a":"ü
 
 def headers(body: bytes = BODY, *secrets: str, sent_at_s: int = NOW_S) -> dict[str, str]:
     """Return the headers of a request that was signed with these secrets."""
-    kept = [check_secret(text, Scheme.V1A if text.startswith("whsk_") else Scheme.V1) for text in secrets or (SECRET,)]
+    kept = [check_secret(text, Scheme.V1A if text.startswith("whsk_") else Scheme.V1) for text in secrets or (WHSEC,)]
     return {
         "webhook-id": "evt_1",
         "webhook-timestamp": str(sent_at_s),
@@ -36,7 +36,7 @@ def hmac_of(key: bytes, body: bytes = BODY) -> bytes:
     return hmac.digest(key, b"evt_1.%d.%b" % (NOW_S, body), "sha256")
 
 
-def asked(changes: dict[str, str | None], *, body: bytes = BODY, secrets: tuple[str, ...] = (SECRET,)) -> object:
+def asked(changes: dict[str, str | None], *, body: bytes = BODY, secrets: tuple[str, ...] = (WHSEC,)) -> object:
     """Explain a rightly signed request with some headers changed or (None) left out."""
     came = {name: value for name, value in (headers() | changes).items() if value is not None}
     return explain(body, came, secrets, now_s=NOW_S)
@@ -52,15 +52,15 @@ def fault(found: object) -> Fault:
 @pytest.mark.parametrize(
     ("signed_with", "secrets", "expected"),
     [
-        ((SECRET,), (SECRET,), Verified(Scheme.V1, 0)),
-        ((SECRET,), (OTHER, SECRET), Verified(Scheme.V1, 1)),
-        ((OTHER, SECRET), (SECRET,), Verified(Scheme.V1, 0)),
-        ((SECRET,), (SECRET.removeprefix("whsec_"),), Verified(Scheme.V1, 0)),
-        ((SECRET,), (f" {SECRET}\n",), Verified(Scheme.V1, 0)),
+        ((WHSEC,), (WHSEC,), Verified(Scheme.V1, 0)),
+        ((WHSEC,), (WHSEC_OTHER, WHSEC), Verified(Scheme.V1, 1)),
+        ((WHSEC_OTHER, WHSEC), (WHSEC,), Verified(Scheme.V1, 0)),
+        ((WHSEC,), (WHSEC.removeprefix("whsec_"),), Verified(Scheme.V1, 0)),
+        ((WHSEC,), (f" {WHSEC}\n",), Verified(Scheme.V1, 0)),
         ((PRIVATE,), (PUBLIC,), Verified(Scheme.V1A, 0)),
         ((PRIVATE,), (PRIVATE,), Verified(Scheme.V1A, 0)),
-        ((PRIVATE, SECRET), (SECRET,), Verified(Scheme.V1, 0)),
-        ((PRIVATE, SECRET), (OTHER, PUBLIC), Verified(Scheme.V1A, 1)),
+        ((PRIVATE, WHSEC), (WHSEC,), Verified(Scheme.V1, 0)),
+        ((PRIVATE, WHSEC), (WHSEC_OTHER, PUBLIC), Verified(Scheme.V1A, 1)),
     ],
 )
 def test_what_is_signed_verifies(signed_with: tuple[str, ...], secrets: tuple[str, ...], expected: Verified) -> None:
@@ -69,7 +69,7 @@ def test_what_is_signed_verifies(signed_with: tuple[str, ...], secrets: tuple[st
 
 def test_headers_come_in_any_case_and_with_others() -> None:
     came = {name.title(): f" {value} " for name, value in headers().items()} | {"Content-Type": "application/json"}
-    assert explain(BODY, came, [SECRET], now_s=NOW_S) == Verified(Scheme.V1, 0)
+    assert explain(BODY, came, [WHSEC], now_s=NOW_S) == Verified(Scheme.V1, 0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_headers_come_in_any_case_and_with_others() -> None:
     ],
 )
 def test_a_right_signature_holds_for_some_time(age_s: int, tolerance_s: float, expected: Fault | None) -> None:
-    found = explain(BODY, headers(), [SECRET], now_s=NOW_S + age_s, tolerance_s=tolerance_s)
+    found = explain(BODY, headers(), [WHSEC], now_s=NOW_S + age_s, tolerance_s=tolerance_s)
     if expected is None:
         assert found == Verified(Scheme.V1, 0)
     else:
@@ -93,7 +93,7 @@ def test_a_right_signature_holds_for_some_time(age_s: int, tolerance_s: float, e
 
 
 def test_an_old_request_with_a_wrong_secret_is_told_about_its_secret() -> None:
-    assert fault(explain(BODY, headers(), [OTHER], now_s=NOW_S + 10**6)) == Fault.WRONG_SECRET
+    assert fault(explain(BODY, headers(), [WHSEC_OTHER], now_s=NOW_S + 10**6)) == Fault.WRONG_SECRET
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_wrong_header_is_named(changes: dict[str, str | None], expected: Fault
     assert detail in found.detail
 
 
-KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
+KEY = base64.b64decode(WHSEC.removeprefix("whsec_"))
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
         ("v1," + hmac_of(KEY).hex(), Fault.BAD_SIGNATURE),
         ("v1," + hmac_of(KEY).hex().upper(), Fault.BAD_SIGNATURE),
         ("v1a," + base64.b64encode(hmac_of(KEY)).decode(), Fault.OTHER_SCHEME),
-        ("v1," + base64.b64encode(hmac_of(SECRET.encode())).decode(), Fault.UNDECODED_SECRET),
-        ("v1," + base64.b64encode(hmac_of(SECRET[6:].encode())).decode(), Fault.UNDECODED_SECRET),
+        ("v1," + base64.b64encode(hmac_of(WHSEC.encode())).decode(), Fault.UNDECODED_SECRET),
+        ("v1," + base64.b64encode(hmac_of(WHSEC[6:].encode())).decode(), Fault.UNDECODED_SECRET),
         ("v1," + base64.b64encode(hmac_of(b"another")).decode(), Fault.WRONG_SECRET),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_mistake_in_signing_is_named(signature: str, expected: Fault | None) -
 
 
 def test_an_undecoded_secret_is_told_with_how_it_was_used() -> None:
-    for key, how in ((SECRET, "with its prefix"), (SECRET[6:], "without its prefix, but not decoded")):
+    for key, how in ((WHSEC, "with its prefix"), (WHSEC[6:], "without its prefix, but not decoded")):
         found = asked({"webhook-signature": "v1," + base64.b64encode(hmac_of(key.encode())).decode()})
         assert isinstance(found, Problem)
         assert how in found.detail
@@ -166,17 +166,17 @@ def test_an_undecoded_secret_is_told_with_how_it_was_used() -> None:
 @pytest.mark.parametrize(
     ("signed_with", "secrets", "expected"),
     [
-        ((SECRET,), (PUBLIC,), Fault.OTHER_SCHEME),
-        ((PRIVATE,), (SECRET,), Fault.OTHER_SCHEME),
+        ((WHSEC,), (PUBLIC,), Fault.OTHER_SCHEME),
+        ((PRIVATE,), (WHSEC,), Fault.OTHER_SCHEME),
         ((PRIVATE,), (PUBLIC[:20] + "AAAA" + PUBLIC[24:],), Fault.WRONG_SECRET),
-        ((SECRET,), (OTHER,), Fault.WRONG_SECRET),
-        ((SECRET,), (OTHER, PUBLIC), Fault.WRONG_SECRET),
-        ((SECRET,), (), Fault.BAD_SECRET),
-        ((SECRET,), ("whsec_my secret",), Fault.BAD_SECRET),
-        ((SECRET,), ("whsec_",), Fault.BAD_SECRET),
-        ((SECRET,), ("",), Fault.BAD_SECRET),
-        ((SECRET,), ("whpk_AAAA",), Fault.BAD_SECRET),
-        ((SECRET,), ("whsk_AAAA",), Fault.BAD_SECRET),
+        ((WHSEC,), (WHSEC_OTHER,), Fault.WRONG_SECRET),
+        ((WHSEC,), (WHSEC_OTHER, PUBLIC), Fault.WRONG_SECRET),
+        ((WHSEC,), (), Fault.BAD_SECRET),
+        ((WHSEC,), ("whsec_my secret",), Fault.BAD_SECRET),
+        ((WHSEC,), ("whsec_",), Fault.BAD_SECRET),
+        ((WHSEC,), ("",), Fault.BAD_SECRET),
+        ((WHSEC,), ("whpk_AAAA",), Fault.BAD_SECRET),
+        ((WHSEC,), ("whsk_AAAA",), Fault.BAD_SECRET),
     ],
 )
 def test_the_wrong_secret_is_named(signed_with: tuple[str, ...], secrets: tuple[str, ...], expected: Fault) -> None:
@@ -221,7 +221,7 @@ UNORDERED = {"data": {"b": 1}, "type": "batch", "events": [{"type": "a.b", "id":
     ],
 )
 def test_a_body_that_was_written_again_is_recognised(signed: bytes, came: bytes, how: str) -> None:
-    for secret, given_ in ((SECRET, SECRET), (PRIVATE, PUBLIC)):
+    for secret, given_ in ((WHSEC, WHSEC), (PRIVATE, PUBLIC)):
         found = explain(came, headers(signed, secret), [given_], now_s=NOW_S)
         assert fault(found) == Fault.REWRITTEN_BODY
         assert isinstance(found, Problem)
@@ -232,11 +232,11 @@ def test_a_body_that_was_written_again_is_recognised(signed: bytes, came: bytes,
     "came", [BODY.replace(b"1", b"2"), b"", b"[" * 100_000, b"[" * 900 + b"]" * 900, b"\xff", BODY + b" " * 2_000_000]
 )
 def test_another_body_is_not_taken_for_the_same(came: bytes) -> None:
-    assert fault(explain(came, headers(), [SECRET], now_s=NOW_S)) == Fault.WRONG_SECRET
+    assert fault(explain(came, headers(), [WHSEC], now_s=NOW_S)) == Fault.WRONG_SECRET
 
 
 def test_no_message_repeats_a_secret() -> None:
-    for secret in (OTHER, "whsec_my secret", "whpk_AAAA"):
+    for secret in (WHSEC_OTHER, "whsec_my secret", "whpk_AAAA"):
         found = explain(BODY, headers(), [secret], now_s=NOW_S)
         assert isinstance(found, Problem)
         assert secret not in found.detail + found.fix
@@ -246,7 +246,7 @@ def test_no_message_repeats_a_secret() -> None:
     st.binary(), st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.text())
 )
 def test_whatever_comes_is_explained(body: bytes, came: dict[str, str]) -> None:
-    assert isinstance(explain(body, headers() | came, [SECRET, PUBLIC], now_s=NOW_S), Problem) or body == BODY
+    assert isinstance(explain(body, headers() | came, [WHSEC, PUBLIC], now_s=NOW_S), Problem) or body == BODY
 
 
 @given(st.binary(min_size=24, max_size=64), st.text(alphabet="abc_0123456789", min_size=1), st.binary())
