@@ -1,0 +1,304 @@
+"""State what every store promises.
+
+Each method is one transaction. What changes the log gives out offsets per partition without gaps and in commit order:
+whoever has seen offset 10 will never later find a new 9. Methods are called from the event loop and never block it.
+`accept` and `settle` return futures, so that the hot path can add a callback instead of a task; both are grouped with
+what waits at the same moment into one commit. All moments are wall-clock milliseconds given by the caller.
+
+Nothing here decides: whether a lane may read, a key may call or a delivery is due is known above.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled, State
+from angarium.model.event import Entry, Event, Place
+from angarium.model.registry import ApiKey, Job, JobState, Project, Tenant
+from angarium.model.subscription import Status, Subscription, Version
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable, Mapping, Sequence
+
+T = TypeVar("T")
+
+KEY_LASTS_MS = 24 * 3600 * 1000
+"""How long an idempotency key answers as it did before."""
+
+
+class Publish(Struct, frozen=True):
+    """A publish as it is handed to the store: all of it is accepted, or nothing.
+
+    `events` are of one project (any tenants). `key` is the idempotency key ("" for none), `digest` that of the request's
+    body, `matched` what the answer will say; both are kept with the key until `now_ms` + `KEY_LASTS_MS`.
+    """
+
+    project: str
+    events: tuple[Event, ...]
+    now_ms: int
+    key: str = ""
+    digest: bytes = b""
+    matched: int = 0
+
+
+class Receipt(Struct, frozen=True):
+    """What a publish was answered: where its events stand, in their order. `is_replay`: it had been accepted before."""
+
+    places: tuple[Place, ...]
+    matched: int
+    is_replay: bool = False
+
+
+class Settlement(Struct, frozen=True):
+    """What one flush writes: all of it, or nothing.
+
+    `watermarks` maps partition to offset. `lanes` are written or replaced, `lanes_gone` deleted (partition,
+    subscription); `opened` are written or replaced, `closed` deleted; a `settled` key replaces an older row of that key.
+    """
+
+    settled: Sequence[Settled] = ()
+    attempts: Sequence[Attempt] = ()
+    opened: Sequence[Open] = ()
+    closed: Sequence[Key] = ()
+    lanes: Sequence[LaneRow] = ()
+    lanes_gone: Sequence[tuple[int, int]] = ()
+    watermarks: Mapping[int, int] = {}
+
+
+class Slice(Struct, frozen=True):
+    """What a tenant's log holds after a cursor: entries, and the offset up to which everything was looked at."""
+
+    entries: Sequence[Entry]
+    scanned_to: int
+
+
+class Listing(Struct, Generic[T], frozen=True):
+    """One page of a list, newest first, and the opaque cursors of its neighbours (None: there is none)."""
+
+    data: Sequence[T]
+    next: str | None = None
+    prev: str | None = None
+
+
+class Page(Struct, frozen=True):
+    """Which page of a list is wanted; `after` and `before` are cursors of a `Listing`. A bad cursor: `BadCursor`."""
+
+    limit: int = 50
+    after: str | None = None
+    before: str | None = None
+
+
+class EventQuery(Struct, frozen=True):
+    """Which events a list shows: `since_ms` <= accepted < `until_ms`. Members left out allow any."""
+
+    project: str
+    tenant: str | None = None
+    object: str | None = None
+    object_id: str | None = None
+    action: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class DeliveryQuery(Struct, frozen=True):
+    """Which deliveries a list shows: `since_ms` <= `key.last_ms` < `until_ms`. Members left out allow any.
+
+    `event` is a place in the log: deliveries that settle it show, and ranges of its tenant's that it lies in.
+    """
+
+    project: str
+    tenant: str | None = None
+    subscription: int | None = None
+    state: State | None = None
+    event: Place | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Store(Protocol):
+    """The one place where anything lasts."""
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open, bring the schema up to date, and take sole ownership; `StoreInUse` when another process has it."""
+
+    async def close(self) -> None:
+        """Finish what waits, and let go."""
+
+    def listen(self, woken: Callable[[Sequence[int]], None]) -> None:
+        """Call `woken`, on the loop, with partitions whose head or registry has moved, soon after each commit."""
+
+    async def meta(self, name: str) -> bytes | None:
+        """Return a named value of the store itself, such as the key of its ids."""
+
+    async def put_meta(self, name: str, value: bytes) -> None:
+        """Keep a named value; an existing one is replaced."""
+
+    # -- log --------------------------------------------------------------------------------------------------------
+
+    def accept(self, publish: Publish) -> Future[Receipt]:
+        """Append a publish's events to their partitions' logs; the tenants come into being with their first event.
+
+        Every event is accepted at `now_ms`, as are tenants made by it. A key answers again until it expires.
+        Fails with `KeyReused` (same key, other digest), `KeyInUse` (the same key waits in an earlier group still),
+        `StoreAway` (nothing was accepted, or, when `is_unknown`, perhaps).
+        """
+
+    async def append(self, entries: Sequence[Entry]) -> Sequence[Place]:
+        """Append resync or replay entries, all of one partition; their offsets are ignored.
+
+        A replay entry's event is ignored too: it is read from `of`. `NotFound` when a target was never a subscription.
+        """
+
+    async def read(self, partition: int, *, after: int, limit: int) -> Sequence[Entry]:
+        """Return a partition's entries after an offset, in order, markers included."""
+
+    async def read_tenant(self, project: str, tenant: str, *, after: int, limit: int) -> Slice:
+        """Return one tenant's entries after an offset of its partition, in order, markers included.
+
+        `scanned_to` is the last entry's offset when `limit` was reached, else the partition's head.
+        """
+
+    async def entries(self, partition: int, offsets: Sequence[int]) -> Sequence[Entry]:
+        """Return the entries at these offsets, in order, leaving out what is not there any more."""
+
+    async def heads(self) -> Mapping[int, int]:
+        """Return each partition's last offset; a partition that never had an entry is left out."""
+
+    async def floors(self) -> Mapping[int, int]:
+        """Return, for all 256 partitions, the highest offset that retention has dropped; 0 where there is none."""
+
+    async def events(self, query: EventQuery, page: Page) -> Listing[Entry]:
+        """List events (no markers, resyncs or replays), newest first in the order of commits.
+
+        A store may end a page early, even empty, when filters made it look at many entries; `next` then goes on.
+        """
+
+    # -- registry ---------------------------------------------------------------------------------------------------
+
+    async def put_project(self, project: Project) -> bool:
+        """Create or replace a project; return whether it is new."""
+
+    async def project(self, name: str) -> Project | None: ...
+
+    async def projects(self, page: Page) -> Listing[Project]: ...
+
+    async def delete_project(self, name: str) -> None:
+        """Delete a project's registry: keys, tenants, jobs, subscriptions (each with a marker).
+
+        Its log and deliveries go by retention. What is not there is deleted already.
+        """
+
+    async def put_tenant(self, tenant: Tenant) -> bool:
+        """Create or replace a tenant; return whether it is new."""
+
+    async def tenant(self, project: str, name: str) -> Tenant | None: ...
+
+    async def tenants(self, project: str, page: Page) -> Listing[Tenant]: ...
+
+    async def number(self, kind: str) -> int:
+        """Give out the next number of a kind (`subscription`, `key`, `job`), from 1, never twice."""
+
+    async def put_key(self, key: ApiKey) -> None: ...
+
+    async def key_of(self, digest: bytes) -> ApiKey | None: ...
+
+    async def key(self, number: int) -> ApiKey | None: ...
+
+    async def keys(self, project: str, page: Page) -> Listing[ApiKey]: ...
+
+    async def delete_key(self, number: int) -> bool: ...
+
+    async def change(self, subscription: Subscription, version: Version | None, *, revision: int) -> int | None:
+        """Write a subscription and, when what it is owed changes, its new version with a marker in the log.
+
+        The version's `from_offset` is ignored: the marker's offset, which is returned (None without a version), takes
+        its place. `revision` is the one that was read (0 to create); `Conflict` when another has been written since.
+        What is written has the revision after that. The marker is accepted at the subscription's `updated_ms`.
+        """
+
+    async def remove(self, subscription: Subscription) -> None:
+        """Delete a subscription with a last marker (owed nothing), accepted at its `updated_ms`.
+
+        Its versions, lane and open rows go, its settled deliveries stay. One that is not there is deleted already.
+        """
+
+    async def subscription(self, number: int) -> Subscription | None: ...
+
+    async def subscriptions(
+        self, project: str, page: Page, *, tenant: str | None = None, status: Status | None = None
+    ) -> Listing[Subscription]: ...
+
+    async def subscriptions_of(self, project: str, tenant: str) -> Sequence[Subscription]:
+        """Return all subscriptions of a tenant, in the order of their numbers."""
+
+    async def versions_of(self, project: str, tenant: str) -> Sequence[Version]:
+        """Return all versions of a tenant's living subscriptions, by subscription and from_offset."""
+
+    async def registry(self) -> Mapping[int, int]:
+        """Return each partition's registry counter: it grows with every change of a subscription there."""
+
+    # -- lanes ------------------------------------------------------------------------------------------------------
+
+    def settle(self, settlement: Settlement) -> Future[None]:
+        """Write one flush, grouped with the publishes that wait.
+
+        Deletions come first, so a key that is both closed and opened is open. `StoreAway` says that nothing was written,
+        or, when `is_unknown`, perhaps.
+        """
+
+    async def watermarks(self) -> Mapping[int, int]:
+        """Return each partition's watermark; 0 is left out."""
+
+    async def lanes(self) -> Sequence[LaneRow]:
+        """Return the rows of all behind lanes."""
+
+    async def lane(self, partition: int, subscription: int) -> LaneRow | None: ...
+
+    async def opens(self) -> Sequence[Open]:
+        """Return all deliveries that are not settled."""
+
+    async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
+        """Return what was settled with a last offset above `offset`, for recovery to skip."""
+
+    async def reopen(self, open_: Open) -> bool:
+        """Move a settled delivery back to the open ones, or add a new one; False when it is open already."""
+
+    # -- inspection -------------------------------------------------------------------------------------------------
+
+    async def deliveries(self, query: DeliveryQuery, page: Page) -> Listing[Settled | Open]:
+        """List deliveries, open and settled, newest first: by their keys' `last_ms`, then partition, offset, number."""
+
+    async def delivery(self, key: Key) -> Settled | Open | None: ...
+
+    async def attempts(self, key: Key) -> Sequence[Attempt]:
+        """Return a delivery's failed attempts, oldest first."""
+
+    async def counts(self, project: str) -> Mapping[str, int]:
+        """Return how many deliveries of a project are in each state; range rows count for all that they stand for.
+
+        Keys are values of `State`; a state without deliveries is left out. What retention drops is no longer counted.
+        """
+
+    # -- jobs and retention -----------------------------------------------------------------------------------------
+
+    async def put_job(self, job: Job) -> None: ...
+
+    async def job(self, number: int) -> Job | None: ...
+
+    async def jobs(self, project: str, page: Page, *, tenant: str | None = None) -> Listing[Job]: ...
+
+    async def jobs_in(self, state: JobState) -> Sequence[Job]: ...
+
+    async def retain(self, *, before_ms: int, limit: int, now_ms: int = 0) -> int:
+        """Drop at most `limit` rows that are older than a moment; return how many (fewer than `limit`: none is left).
+
+        Entries go in offset order per partition and never above what a behind lane's cursor, a watermark or an open
+        row still needs. Settled deliveries go with the last of their entries (tests: by their `last_ms`), attempts by
+        their `at_ms`, idempotency keys when they expired by `now_ms`; superseded versions when every entry that they
+        were in force for is gone (they do not count).
+        """
