@@ -15,7 +15,7 @@ LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 SQL = re.compile(r"\b(SELECT\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|CREATE\s+TABLE\s)")
-BARE_EXCEPTION = re.compile(r"#\s*(noqa(: [A-Z]+\d+(, ?[A-Z]+\d+)*)?|type: ignore(\[[\w, -]+\])?)\s*($|#)")
+BARE_EXCEPTION = re.compile(r"#\s*(noqa(: [A-Z]+\d+(, ?[A-Z]+\d+)*)?|type: ignore(\[[\w, -]+\])?)\s*$")
 
 # Others' words for what has a word of ours in docs/glossary.md. `message_id` is Standard Webhooks' own and stays.
 RIVALS = {
