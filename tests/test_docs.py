@@ -109,10 +109,11 @@ def test_a_python_example_runs_as_it_stands(example: str, tmp_path: Path) -> Non
 
 
 def test_the_readme_s_first_event_is_among_the_examples_that_run() -> None:
-    readme = pages.script(pages.read((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert "angarium serve" in readme
-    assert "angarium receive" in readme
-    assert "api $demo/events" in readme
+    parts = pages.read((ROOT / "README.md").read_text(encoding="utf-8"))
+    commands = pages.script(parts)
+    assert "angarium serve" in commands
+    assert "api $demo/events" in commands
+    assert pages.Expectation("9000", "verified") in parts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
