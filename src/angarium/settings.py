@@ -381,13 +381,11 @@ def reference() -> str:
     """Return the table of all settings in Markdown."""
     defaults = Settings()
     head = ["| setting | form | default | |", "|---|---|---|---|"]
-    return "\n".join(
-        head
-        + [
-            f"| `{PREFIX}{name.upper()}` | {about.form.words} | {_default(getattr(defaults, name))} | {about.sentence} |"
-            for name, about in table().items()
-        ]
-    )
+    rows = [
+        (f"`{PREFIX}{name.upper()}`", about.form.words, _default(getattr(defaults, name)), about.sentence)
+        for name, about in table().items()
+    ]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
 
 
 def _default(value: object) -> str:

@@ -32,8 +32,8 @@ KEY_LASTS_MS = 24 * 3600 * 1000
 class Publish(Struct, frozen=True):
     """A publish as it is handed to the store: all of it is accepted, or nothing.
 
-    `events` are of one project (any tenants). `key` is the idempotency key ("" for none), `digest` that of the request's
-    body, `matched` what the answer will say; both are kept with the key until `now_ms` + `KEY_LASTS_MS`.
+    `events` are of one project (any tenants). `key` is the idempotency key ("" for none), `digest` that of the
+    request's body, `matched` what the answer will say; both are kept with the key until `now_ms` + `KEY_LASTS_MS`.
     """
 
     project: str
@@ -56,7 +56,7 @@ class Settlement(Struct, frozen=True):
     """What one flush writes: all of it, or nothing.
 
     `watermarks` maps partition to offset. `lanes` are written or replaced, `lanes_gone` deleted (partition,
-    subscription); `opened` are written or replaced, `closed` deleted; a `settled` key replaces an older row of that key.
+    subscription); `opened` are written or replaced, `closed` deleted; a `settled` key replaces an older row of it.
     """
 
     settled: Sequence[Settled] = ()
@@ -129,8 +129,12 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what waits, and let go."""
 
-    def listen(self, woken: Callable[[Sequence[int]], None]) -> None:
-        """Call `woken`, on the loop, with partitions whose head or registry has moved, soon after each commit."""
+    def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
+        """Call `woken`, on the loop, soon after each commit, with the partitions that it moved and their heads.
+
+        The futures of the publishes in that commit are set before. A partition whose registry alone has moved is there
+        too. Whoever joins late asks `heads`.
+        """
 
     async def meta(self, name: str) -> bytes | None:
         """Return a named value of the store itself, such as the key of its ids."""
@@ -247,8 +251,8 @@ class Store(Protocol):
     def settle(self, settlement: Settlement) -> Future[None]:
         """Write one flush, grouped with the publishes that wait.
 
-        Deletions come first, so a key that is both closed and opened is open. `StoreAway` says that nothing was written,
-        or, when `is_unknown`, perhaps.
+        Deletions come first, so a key that is both closed and opened is open. `StoreAway` says that nothing was
+        written, or, when `is_unknown`, perhaps.
         """
 
     async def watermarks(self) -> Mapping[int, int]:

@@ -51,7 +51,7 @@ class MemoryStore:
     """A store that lasts as long as its process. Closing and opening it again loses nothing."""
 
     def __init__(self) -> None:
-        self._woken: list[Callable[[Sequence[int]], None]] = []
+        self._woken: list[Callable[[Mapping[int, int]], None]] = []
         self._meta: dict[str, bytes] = {}
         self._numbers: Counter[str] = Counter()
         self._logs: defaultdict[int, dict[int, _Written]] = defaultdict(dict)
@@ -80,8 +80,8 @@ class MemoryStore:
     async def close(self) -> None:
         """Do nothing."""
 
-    def listen(self, woken: Callable[[Sequence[int]], None]) -> None:
-        """Call `woken` with partitions that have moved."""
+    def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
+        """Call `woken` with partitions that have moved, and their heads."""
         self._woken.append(woken)
 
     async def meta(self, name: str) -> bytes | None:
@@ -136,8 +136,9 @@ class MemoryStore:
         return Place(entry.partition, offset, entry.accepted_ms)
 
     def _wake(self, partitions: set[int]) -> None:
+        heads = {partition: self._heads.get(partition, 0) for partition in sorted(partitions)}
         for woken in self._woken:
-            asyncio.get_running_loop().call_soon(woken, sorted(partitions))
+            asyncio.get_running_loop().call_soon(woken, heads)
 
     async def append(self, entries: Sequence[Entry]) -> Sequence[Place]:
         """Append resync or replay entries."""
@@ -459,10 +460,11 @@ class MemoryStore:
         """Drop at most `limit` rows: keys, then entries, then deliveries, then attempts."""
         room = limit
         room -= self._drop_kept(now_ms, room)
+        floors = dict(self._floors)
         room -= self._drop_entries(before_ms, room)
         room -= self._drop_settled(before_ms, room)
         room -= self._drop_attempts(before_ms, room)
-        self._drop_versions()
+        self._drop_versions({partition for partition, floor in self._floors.items() if floor > floors[partition]})
         return limit - room
 
     def _drop_kept(self, now_ms: int, room: int) -> int:
@@ -518,11 +520,15 @@ class MemoryStore:
             del self._attempts[attempt.key][attempt.number]
         return len(old[:room])
 
-    def _drop_versions(self) -> None:
-        for number, versions in self._versions.items():
-            floor = self._floors[self._subscriptions[number].partition]
+    def _drop_versions(self, moved: set[int]) -> None:
+        held = {number: versions for number, versions in self._versions.items() if self._partition(number) in moved}
+        for number, versions in held.items():
+            floor = self._floors[self._partition(number)]
             in_force = max((version.from_offset for version in versions if version.from_offset <= floor + 1), default=0)
             self._versions[number] = [version for version in versions if version.from_offset >= in_force]
+
+    def _partition(self, subscription: int) -> int:
+        return self._subscriptions[subscription].partition
 
 
 def _place(key: Key) -> tuple[int, int, int]:

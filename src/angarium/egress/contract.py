@@ -1,0 +1,35 @@
+"""Say what a sender is, for those who have something sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from angarium.model.wire import NoResponse, Request, Response
+
+
+class Sender(Protocol):
+    """Send requests, each within a wall-clock deadline, and report what came back."""
+
+    def post(
+        self,
+        request: Request,
+        *,
+        timeout_s: float,
+        allow_http: bool,
+        owner: str,
+        done: Callable[[Response | NoResponse], None],
+    ) -> None:
+        """Send one request; call `done` once, on the event loop, with the answer or why there is none.
+
+        Returns at once and never raises for what a receiver or its address does. Connections are kept per origin and
+        `owner` (the tenant), never shared between owners. Called from the loop's thread only.
+        """
+
+    async def open(self) -> None:
+        """Start the sending thread."""
+
+    async def close(self) -> None:
+        """End what is still on the wire (each reported as `reset`), and stop."""

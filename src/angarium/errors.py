@@ -1,0 +1,79 @@
+"""Name what can go wrong on our side: one family, one class per thing that a caller can do something about.
+
+A receiver's failure is none of these; it is an `Outcome`.
+"""
+
+from __future__ import annotations
+
+
+class AngariumError(Exception):
+    """The family. Its text says what was found, what was expected and what to do."""
+
+
+class FieldError(AngariumError):
+    """A field of a request is wrong; `field` is its path such as `events[2].object_id`, empty for the whole."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}" if field else detail)
+        self.field = field
+        self.detail = detail
+
+
+class Malformed(AngariumError):
+    """The request's body is not what its content type says."""
+
+
+class TooLarge(AngariumError):
+    """A body, event or batch is over its limit."""
+
+
+class NotFound(AngariumError):
+    """There is no such thing, or it belongs to someone else."""
+
+
+class Unauthorized(AngariumError):
+    """No key, or one that is unknown or expired."""
+
+
+class Forbidden(AngariumError):
+    """The key's scope does not include this call."""
+
+
+class Conflict(AngariumError):
+    """The thing's present state does not allow this."""
+
+
+class KeyReused(AngariumError):
+    """The idempotency key was used with another body."""
+
+
+class KeyInUse(AngariumError):
+    """A request with the same idempotency key is still running."""
+
+
+class CursorGone(AngariumError):
+    """The cursor is older than what the log still holds."""
+
+
+class BadCursor(AngariumError):
+    """The text is no cursor of this list."""
+
+
+class StoreInUse(AngariumError):
+    """Another process has the store."""
+
+
+class StoreAway(AngariumError):
+    """The store cannot be written now. `is_unknown`: what was asked for may have happened all the same."""
+
+    def __init__(self, detail: str, *, is_unknown: bool = False) -> None:
+        super().__init__(detail)
+        self.is_unknown = is_unknown
+
+
+class SecretKeyWrong(AngariumError):
+    """The key that encrypts secrets is missing, malformed, or not the one this store was made with."""
+
+
+class SettingsWrong(AngariumError):
+    """One or more settings are wrong; the text lists them all."""
