@@ -65,6 +65,10 @@ class Key(Struct, frozen=True):
     last_ms: int
 
 
+TEST_OFFSET = 1 << 45
+"""Tests are not in the log: the offsets in their keys are numbers above this one."""
+
+
 class Origin(StrEnum):
     """How a delivery came to be: from its lane, or asked for outside the lane's order."""
 
