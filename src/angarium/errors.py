@@ -59,6 +59,26 @@ class BadCursor(AngariumError):
     """The text is no cursor of this list."""
 
 
+class RateExceeded(AngariumError):
+    """More was asked than a rate allows; `retry_after_s` is when there will be room again, in whole seconds."""
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Busy(AngariumError):
+    """The server has as much in hand as it may hold: nothing was done, ask again in `retry_after_s` seconds."""
+
+    def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class ListenFailed(AngariumError):
+    """The server cannot listen where it was told to."""
+
+
 class StoreInUse(AngariumError):
     """Another process has the store."""
 
