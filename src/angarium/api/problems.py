@@ -1,0 +1,73 @@
+"""Say what went wrong as `application/problem+json` (RFC 9457), the same from every route."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from angarium import errors
+from angarium.api.replies import Reply
+from angarium.errors import AngariumError, Busy, FieldError, RateExceeded, StoreAway
+
+CONTENT_TYPE: Final = "application/problem+json"
+_STORE_AWAY_S: Final = 2
+
+STATUS: Final[dict[type[AngariumError], int]] = {
+    errors.BadCursor: 400,
+    errors.Busy: 503,
+    errors.Conflict: 409,
+    errors.CursorGone: 410,
+    errors.FieldError: 422,
+    errors.Forbidden: 403,
+    errors.KeyInUse: 409,
+    errors.KeyReused: 422,
+    errors.Malformed: 400,
+    errors.NotFound: 404,
+    errors.RateExceeded: 429,
+    errors.StoreAway: 503,
+    errors.TooLarge: 413,
+    errors.Unauthorized: 401,
+}
+"""What each error of the family is over HTTP. The rest is a fault of ours."""
+
+
+def problem(error: Exception) -> Reply:
+    """Return the answer to a request that met this error; a fault of ours tells nothing of itself."""
+    status = status_of(error)
+    if status == 500:
+        return as_reply(500, "the server has a fault here; its log tells more under this answer's x-request-id")
+    headers: list[tuple[str, str]] = []
+    match error:
+        case FieldError(field=field, detail=detail) if field:
+            return as_reply(status, str(error), faults=[{"field": field, "detail": detail}])
+        case Busy(retry_after_s=seconds) | RateExceeded(retry_after_s=seconds):
+            headers.append(("retry-after", str(seconds)))
+        case StoreAway():
+            headers.append(("retry-after", str(_STORE_AWAY_S)))
+        case errors.Unauthorized():
+            headers.append(("www-authenticate", "Bearer"))
+        case _:
+            pass
+    return as_reply(status, str(error), headers=headers)
+
+
+def status_of(error: Exception) -> int:
+    """Return the status that an error is answered with."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def as_reply(
+    status: int,
+    detail: str,
+    *,
+    faults: list[dict[str, str]] | None = None,
+    headers: list[tuple[str, str]] | None = None,
+) -> Reply:
+    """Return a problem document as an answer; `faults` are its `errors`, with `field` and `detail`."""
+    title = HTTPStatus(status).phrase
+    document: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if faults:
+        document["errors"] = faults
+    return Reply(status, (("content-type", CONTENT_TYPE), *(headers or ())), msgspec.json.encode(document))

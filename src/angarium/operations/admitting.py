@@ -1,0 +1,98 @@
+"""Let publishes in as fast as they can be worked off, so that a flood of them does not take what sending needs.
+
+API and engine share one loop. Whoever may come in goes straight through; the rest wait in order, and a few are let in
+per turn of the loop while the engine has room. Both the waiting and those inside are bounded, in number and in time:
+beyond that they are refused at once, never left hanging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+INSIDE_MAX: Final = 4_096
+WAITING_MAX: Final = 4_096
+PER_TURN: Final = 128
+WAITS_MAX_S: Final = 5.0
+_PAUSE_S: Final = 0.002
+
+
+class Gate(Generic[T]):
+    """Admit what asks, now or soon, or refuse it. `admit` or `refuse` is called once for each; `left` when it is done.
+
+    Used on the loop only.
+    """
+
+    def __init__(
+        self, *, has_room: Callable[[], bool], admit: Callable[[T], None], refuse: Callable[[T], None]
+    ) -> None:
+        self._has_room = has_room
+        self._admit = admit
+        self._refuse = refuse
+        self._waiting: deque[tuple[float, T]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._this_turn = 0
+        self._is_pumping = False
+        self._is_closed = False
+        self.inside = 0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many wait."""
+        return len(self._waiting)
+
+    def enter(self, one: T) -> None:
+        """Admit one now if nobody waits and there is room, let it wait otherwise, or refuse it when too many do."""
+        if not self._waiting and self._is_open():
+            self._let_in(one)
+        elif self._is_closed or len(self._waiting) >= WAITING_MAX:
+            self._refuse(one)
+        else:
+            self._waiting.append((self._loop.time() + WAITS_MAX_S, one))
+            self._keep_pumping()
+
+    def left(self) -> None:
+        """Take note that one that was admitted is done."""
+        self.inside -= 1
+
+    def close(self) -> None:
+        """Refuse all who wait or still come."""
+        self._is_closed = True
+        while self._waiting:
+            self._refuse(self._waiting.popleft()[1])
+
+    def _is_open(self) -> bool:
+        return self._this_turn < PER_TURN and self.inside < INSIDE_MAX and self._has_room() and not self._is_closed
+
+    def _let_in(self, one: T) -> None:
+        if not self._this_turn:
+            self._loop.call_soon(self._begin_turn)
+        self._this_turn += 1
+        self.inside += 1
+        self._admit(one)
+
+    def _begin_turn(self) -> None:
+        self._this_turn = 0
+
+    def _keep_pumping(self) -> None:
+        if not self._is_pumping:
+            self._is_pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Let in whom there is room for, refuse who has waited too long, and come back while anybody waits."""
+        self._is_pumping = False
+        while self._waiting and self._is_open():
+            self._let_in(self._waiting.popleft()[1])
+        now = self._loop.time()
+        while self._waiting and self._waiting[0][0] <= now:
+            self._refuse(self._waiting.popleft()[1])
+        if self._waiting and not self._is_pumping:
+            self._is_pumping = True
+            self._loop.call_later(_PAUSE_S, self._pump)
