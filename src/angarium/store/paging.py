@@ -62,7 +62,7 @@ def window(name: str, page: Page) -> Window:
 
 
 def cut(wanted: Window, nearest: Sequence[T], key: Callable[[T], Cursor]) -> Listing[T]:
-    """Make a page of the items nearest to the cursor, nearest first; one more than `limit` shows that there are more."""
+    """Make a page of the items nearest to the cursor, nearest first; one more than `limit` says that there are more."""
     data, has_more = list(nearest[: wanted.limit]), len(nearest) > wanted.limit
     if wanted.is_backward:
         data.reverse()
