@@ -23,6 +23,10 @@ class Malformed(AngariumError):
     """The request's body is not what its content type says."""
 
 
+class UnsupportedType(AngariumError):
+    """The request's content type is none that this call takes."""
+
+
 class TooLarge(AngariumError):
     """A body, event or batch is over its limit."""
 

@@ -50,28 +50,32 @@ def test_what_is_no_json_is_not_read(text: bytes) -> None:
 )
 def test_a_value_is_named_by_its_kind(text: bytes, expected: str) -> None:
     assert jsontext.kind(text) == expected
+    assert jsontext.kind_of(jsontext.read(text)) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "depth"),
     [
-        (b"1", (0, 0)),
-        (b"[]", (1, 0)),
-        (b'{"a":[1,{"b":2}]}', (3, 0)),
-        (b'["[[[[", {"a": "\\"]]]{{"}, [[1]]]', (3, 2)),
-        (b"[[1],[[2]],[[3]]]", (3, 1)),
+        (b"1", 0),
+        (b"[]", 1),
+        (b'{"a":[1,{"b":2}]}', 3),
+        (b'["[[[[", {"a": "\\"]]]{{"}, [[1]]]', 3),
+        (b'["]", ["]", ["]", ["]"]]]]', 4),
+        (b'["\\\\", ["\\\\\\"[", ["", "[", "["]]]', 3),
+        (b'{"{":{"}":{"\\"":{}}}}', 4),
     ],
 )
-def test_depth_is_counted_outside_texts(text: bytes, expected: tuple[int, int]) -> None:
-    assert jsontext.depths(text) == expected
-    assert not jsontext.nests_deeper(text, expected[0])
-    assert expected[0] == 0 or jsontext.nests_deeper(text, expected[0] - 1)
+def test_depth_is_counted_outside_texts(text: bytes, depth: int) -> None:
+    assert not jsontext.nests_deeper(text, depth)
+    assert all(jsontext.nests_deeper(text, less) for less in range(depth))
 
 
 @given(
     st.recursive(
-        st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-    )
+        st.none() | st.text('[]{}"\\,a'),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text('[]{}"\\,a'), inner),
+        max_leaves=20,
+    ),
 )
 def test_depth_is_that_of_the_value(value: object) -> None:
     def depth(value: object) -> int:
@@ -83,7 +87,14 @@ def test_depth_is_that_of_the_value(value: object) -> None:
             case _:
                 return 0
 
-    assert jsontext.depths(msgspec.json.encode(value))[0] == depth(value)
+    text = msgspec.json.encode(value)
+    assert not jsontext.nests_deeper(text, depth(value))
+    assert depth(value) == 0 or jsontext.nests_deeper(text, depth(value) - 1)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100, b"]" * 100, b"][" * 100, b'["' * 100])
+def test_the_depth_of_what_is_no_json_does_not_matter(text: bytes) -> None:
+    assert jsontext.nests_deeper(text, 10) in {True, False}
 
 
 @pytest.mark.parametrize(

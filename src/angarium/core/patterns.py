@@ -92,7 +92,7 @@ def compile_pattern(pattern: bytes, *, field: str = "filter") -> Pattern:
     except (ValueError, RecursionError) as error:
         raise FieldError(field, f"is no JSON: {error}") from error
     if not isinstance(tree, dict):
-        raise FieldError(field, f'is {jsontext.kind(pattern.lstrip())}, expected an object such as {{"type": "a.b"}}')
+        raise FieldError(field, f'is {jsontext.kind_of(tree)}, expected an object such as {{"type": "a.b"}}')
     count = _nodes(tree)
     if count > NODES_MAX:
         raise FieldError(field, f"has {count} values, expected at most {NODES_MAX}")
@@ -246,13 +246,13 @@ def _ordered(compare: Callable[..., bool], operand: object, field: str) -> Check
     if isinstance(operand, str):
         return lambda value, _: isinstance(value, str) and compare(value, operand)
     if isinstance(operand, bool) or not isinstance(operand, (int, float)):
-        raise FieldError(field, f"is {_kind(operand)}, expected a number or a text to compare with")
+        raise FieldError(field, f"is {jsontext.kind_of(operand)}, expected a number or a text to compare with")
     return lambda value, _: isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value, operand)
 
 
 def _affix(test: Callable[[str, str], bool], operand: object, field: str) -> Check:
     if not isinstance(operand, str):
-        raise FieldError(field, f"is {_kind(operand)}, expected a text")
+        raise FieldError(field, f"is {jsontext.kind_of(operand)}, expected a text")
     return lambda value, _: isinstance(value, str) and test(value, operand)
 
 
@@ -275,7 +275,7 @@ def _contains(operand: object, _field: str) -> Check:
 
 def _exists(operand: object, field: str) -> Check:
     if not isinstance(operand, bool):
-        raise FieldError(field, f"is {_kind(operand)}, expected true or false")
+        raise FieldError(field, f"is {jsontext.kind_of(operand)}, expected true or false")
     return lambda value, _: (value is not _ABSENT) is operand
 
 
@@ -297,12 +297,8 @@ def _patterns(operand: object, field: str) -> list[Check]:
 
 def _list(operand: object, field: str) -> list[object]:
     if not isinstance(operand, list):
-        raise FieldError(field, f"is {_kind(operand)}, expected an array")
+        raise FieldError(field, f"is {jsontext.kind_of(operand)}, expected an array")
     return operand
-
-
-def _kind(operand: object) -> str:
-    return jsontext.kind(msgspec.json.encode(operand))
 
 
 def _opposite(make: Callable[[object, str], Check]) -> Callable[[object, str], Check]:
