@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from types import NoneType
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 import click
 
 from angarium.cli.client import ApiClient, Reply, segment
 from angarium.cli.failing import INTERRUPTED, MISUSED, Failure, as_failure
 from angarium.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from angarium.settings import ClientSettings
 
 Run = Callable[..., int | None]
 
@@ -61,8 +64,9 @@ _FOR_CLIENTS = {"url": Url, "key": Key, "project": Project}
 class Session:
     """A client command's way to its server, its project and the screen."""
 
-    def __init__(self, screen: Screen, client: ApiClient, project: str) -> None:
-        self.screen, self.client, self.project = screen, client, project
+    def __init__(self, screen: Screen, client: ApiClient, settings: ClientSettings) -> None:
+        self.screen, self.client = screen, client
+        self.project, self.key = settings.project, settings.api_key
 
     def path(self, *segments: str) -> str:
         """Return a path below the project, such as `/v1/projects/p/events/evt_1`."""
@@ -126,7 +130,7 @@ def _session(screen: Screen, target: Mapping[str, str | None]) -> Iterator[Sessi
     given = {"api_key" if flag == "key" else flag: text for flag, text in target.items() if text}
     settings = client_settings(flags=given)
     with ApiClient(settings.url, settings.api_key) as client:
-        yield Session(screen, client, settings.project)
+        yield Session(screen, client, settings)
 
 
 def _command(
