@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -67,10 +68,9 @@ class Publisher:
         """Publish it all; return how many seconds that took, from the first request to the last answer."""
         loop = asyncio.get_running_loop()
         self._first_s = loop.time()
-        connections = [_Connection(self, loop) for _ in range(self._load.connections)]
-        for connection in connections:
-            await loop.create_connection(lambda connection=connection: connection, *self._address)
-        await asyncio.gather(*(connection.done for connection in connections))
+        connect = partial(loop.create_connection, partial(_Connection, self, loop), *self._address)
+        connected = await asyncio.gather(*(connect() for _ in range(self._load.connections)))
+        await asyncio.gather(*(connection.done for _, connection in connected))
         return loop.time() - self._first_s
 
     def take(self) -> _Request | None:
