@@ -1,0 +1,57 @@
+"""Wake lanes at their moments, with one timer of the loop for all."""
+
+from __future__ import annotations
+
+import asyncio
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from angarium.clock import Clock
+    from angarium.engine.courier import Courier
+
+
+class Alarm:
+    """Call `rung` with the lanes whose moment has come; moments are monotonic seconds."""
+
+    def __init__(self, clock: Clock, rung: Callable[[Sequence[Courier]], None]) -> None:
+        self._clock, self._rung = clock, rung
+        self._moments: list[tuple[float, int, Courier]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+
+    def set(self, courier: Courier, at: float) -> None:
+        """Wake a lane at a moment, unless it wakes earlier."""
+        if courier.wakes_at is not None and courier.wakes_at <= at:
+            return
+        courier.wakes_at = at
+        heappush(self._moments, (at, courier.lane.number, courier))
+        if self._timer is None or at < self._rings_at:
+            self._arm()
+
+    def cancel(self) -> None:
+        """Wake nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self.cancel()
+        if self._moments:
+            self._rings_at = self._moments[0][0]
+            wait_s = max(0.0, self._rings_at - self._clock.now().mono)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now, due = self._clock.now().mono, []
+        while self._moments and self._moments[0][0] <= now:
+            at, _, courier = heappop(self._moments)
+            if courier.wakes_at == at:
+                courier.wakes_at = None
+                due.append(courier)
+        self._arm()
+        if due:
+            self._rung(due)

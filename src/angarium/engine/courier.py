@@ -1,0 +1,48 @@
+"""Hold what the engine knows of one lane besides its state: its route, and what it is waiting for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from angarium.core.lane import Lane
+
+if TYPE_CHECKING:
+    from angarium.engine.routes import Route
+
+SLOW_S = 1.0
+
+
+class Courier:
+    """One lane with its route."""
+
+    __slots__ = (
+        "is_reading",
+        "is_ready",
+        "is_stopped",
+        "is_swept",
+        "lane",
+        "route",
+        "took_s",
+        "wakes_at",
+    )
+
+    def __init__(self, route: Route, *, scale: float) -> None:
+        subscription = route.subscription
+        self.route = route
+        self.lane = Lane(subscription.number, subscription.partition, route.policy, scale=scale)
+        self.lane.resumed_ms = subscription.resumed_ms
+        self.is_ready = False  # it stands in the row of those who may have something to send
+        self.is_reading = False  # its lane's log is being read on
+        self.is_stopped = False  # it was disabled or deleted; its marker will close it
+        self.wakes_at: float | None = None
+        self.took_s = 0.0
+        self.is_swept = False  # it held nothing when lanes were last swept
+
+    @property
+    def is_slow(self) -> bool:
+        """Say whether its receiver takes long to answer."""
+        return self.took_s > SLOW_S
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long an attempt took; the last few count."""
+        self.took_s += (seconds - self.took_s) / 4

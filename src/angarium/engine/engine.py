@@ -1,0 +1,360 @@
+"""Put the engine together: log, lanes, settler, jobs and janitor, behind what operations may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from angarium.engine.catchup import CatchUp
+from angarium.engine.contract import LaneView
+from angarium.engine.janitor import Janitor
+from angarium.engine.jobs import Jobs
+from angarium.engine.lanes import Lanes
+from angarium.engine.poster import Poster
+from angarium.engine.reader import Reader
+from angarium.engine.recovery import Recovery
+from angarium.engine.registry import Registry
+from angarium.engine.ring import Ring
+from angarium.engine.settler import Settler
+from angarium.engine.tail import Tail
+from angarium.errors import AngariumError, Conflict
+from angarium.model.subscription import Owed, Status, Version
+from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, SUBSCRIPTION_DISABLED, emit
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from angarium.clock import Clock
+    from angarium.egress.contract import Sender
+    from angarium.engine.registry import TenantSubscriptions
+    from angarium.model.delivery import Open, Settled
+    from angarium.model.event import Entry, Event, Place
+    from angarium.model.ids import Ids
+    from angarium.model.registry import Job
+    from angarium.model.subscription import Subscription
+    from angarium.settings import Settings
+    from angarium.store.contract import Settlement, Store
+    from angarium.vault import Vault
+
+    Watcher = Callable[[Sequence[Open], Sequence[Settled]], None]
+
+_MIB = 1024 * 1024
+_CHANGES_MAX = 10
+
+
+class LogEngine:
+    """The engine of one process that owns all partitions."""
+
+    def __init__(  # noqa: PLR0913  the one place where its parts meet
+        self,
+        *,
+        store: Store,
+        sender: Sender,
+        clock: Clock,
+        ids: Ids,
+        vault: Vault,
+        settings: Settings,
+        dice: Random | None = None,
+    ) -> None:
+        self._store, self._clock, self._ids = store, clock, ids
+        self._registry = Registry(store)
+        self._ring = Ring(events_max=settings.events_in_memory, bytes_max=settings.megabytes_in_memory * _MIB)
+        self._settler = Settler(store, watermarks=self._watermarks, flushed=self._flushed)
+        self._tail = Tail(
+            store,
+            self._registry,
+            self._ring,
+            deliver=self._deliver,
+            marked=self._marked,
+            advanced=self._settler.touch,
+            has_room=self._has_room,
+        )
+        poster = Poster(
+            store=store,
+            sender=sender,
+            settler=self._settler,
+            clock=clock,
+            ids=ids,
+            dice=dice or Random(),  # noqa: S311  jitter, no secret
+        )
+        self._lanes = Lanes(
+            settings=settings,
+            clock=clock,
+            vault=vault,
+            ring=self._ring,
+            settler=self._settler,
+            poster=poster,
+            position=self._position,
+            room=self._tail.resume,
+            give_up=self._give_up,
+        )
+        self._reader = self._lanes.reader = Reader(
+            clock=clock,
+            registry=self._registry,
+            catchup=CatchUp(store),
+            ring=self._ring,
+            settler=self._settler,
+            position=self._position,
+            ready=self._lanes.make_ready,
+        )
+        self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
+        self._janitor = Janitor(store=store, clock=clock, settings=settings)
+        self._written: dict[int, int] = {}
+        self._watchers: list[Watcher] = []
+        self._waiting: dict[int, list[Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Recover from the store and begin to deliver."""
+        started = self._clock.now()
+        found = await Recovery(self._store, self._registry, self._lanes, self._settler, started).run()
+        self._written = dict(found.positions)
+        self._tail.positions = dict(found.positions)
+        self._store.listen(self._woken)
+        self._tail.open(found.positions, found.heads)
+        self._lanes.open()
+        await self._jobs.open()
+        self._janitor.open()
+        self._is_open = True
+        took_ms = int((self._clock.now().mono - started.mono) * 1000)
+        entries = sum(found.heads.values()) - sum(found.positions.values())
+        emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=found.behind, took_ms=took_ms)
+
+    async def close(self, *, within_s: float) -> None:
+        """Seal no more, let what is on the wire end, settle, and stop."""
+        started = self._clock.now()
+        self._is_open = False
+        await self._janitor.close()
+        await self._jobs.close()
+        await self._tail.close()
+        await self._reader.close()
+        await self._lanes.close(within_s=within_s)
+        on_wire = self._lanes.in_flight
+        try:
+            await asyncio.wait_for(self._settler.settle_all(), max(1.0, within_s))
+        except TimeoutError:
+            emit(ENGINE_FAILED, part="settler", error="the store did not take the last settlements")
+        emit(ENGINE_STOPPED, on_wire=on_wire, took_ms=int((self._clock.now().mono - started.mono) * 1000))
+
+    # -- the hot path -----------------------------------------------------------------------------------------------
+
+    def held(self, project: str, tenant: str) -> TenantSubscriptions | None:
+        """Return a tenant's subscriptions if they are in memory."""
+        return self._registry.held(project, tenant)
+
+    async def subscriptions(self, project: str, tenant: str) -> TenantSubscriptions:
+        """Return a tenant's subscriptions, loaded when they are not in memory."""
+        return await self._registry.load(project, tenant)
+
+    def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
+        """Hand over what has just been committed."""
+        self._tail.offer(events, places)
+        self._settler.touch()
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether publishes should still be admitted in this turn of the loop."""
+        return self._has_room()
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    async def changed(self, subscription: Subscription) -> None:
+        """Take note that a subscription was written or removed."""
+        courier = self._lanes.couriers.get(subscription.number)
+        if courier is not None:
+            courier.is_stopped = True  # until it is known what it has become
+        self._registry.forget(subscription.project, subscription.tenant)
+        tenant = await self._registry.load(subscription.project, subscription.tenant)
+        now = tenant.subscriptions.get(subscription.number)
+        courier = self._lanes.couriers.get(subscription.number)
+        if courier is not None and now is not None and now.status in (Status.ACTIVE, Status.PAUSED):
+            self._lanes.change(courier, now, tenant.project)
+
+    def forget_project(self, project: str) -> None:
+        """Take note that a project was replaced or deleted."""
+        self._registry.forget_project(project)
+        changed = [
+            courier.route.subscription
+            for courier in self._lanes.couriers.values()
+            if courier.route.subscription.project == project
+        ]
+        self._spawn(self._change_all(changed))
+
+    async def _change_all(self, changed: Sequence[Subscription]) -> None:
+        for subscription in changed:
+            await self.changed(subscription)
+
+    async def dispatch(self, open_: Open) -> bool:
+        """Have a test or a redelivery sent now, outside its lane's order."""
+        if not await self._store.reopen(open_):
+            return False
+        number = open_.key.subscription
+        subscription = await self._store.subscription(number)
+        if subscription is None:
+            self._settler.drop(open_.key)
+            return True
+        tenant = await self._registry.load(subscription.project, subscription.tenant)
+        courier = self._lanes.couriers.get(number)
+        if courier is None:
+            position = self._position(subscription.partition)
+            courier = self._lanes.make(subscription, tenant.project, position + 1)
+        if open_.key not in courier.lane.open:
+            courier.lane.adopt(open_, (), self._clock.now(), wait_s=0)
+        self._lanes.make_ready(courier)
+        return True
+
+    def start(self, job: Job) -> None:
+        """Run a job that the store already holds as running."""
+        self._jobs.start(job)
+
+    def stop(self, job: int) -> None:
+        """Stop running a job."""
+        self._jobs.stop(job)
+
+    # -- views ------------------------------------------------------------------------------------------------------
+
+    def lane(self, subscription: Subscription) -> LaneView:
+        """Return how a subscription's lane is doing."""
+        courier = self._lanes.couriers.get(subscription.number)
+        if courier is None:
+            return LaneView()
+        return LaneView(courier.lane.backlog, courier.lane.breaker.failing_since_ms, courier.lane.is_behind)
+
+    def lane_failing(self) -> Sequence[int]:
+        """Return the numbers of the subscriptions whose lanes are failing."""
+        couriers = self._lanes.couriers
+        return [number for number, courier in couriers.items() if courier.lane.breaker.failing_since_ms]
+
+    async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
+        """Wait until a partition's committed head is above an offset."""
+        ends_at = self._clock.now().mono + within_s
+        while self._tail.heads.get(partition, 0) <= beyond:
+            left = ends_at - self._clock.now().mono
+            if left <= 0:
+                return False
+            future: Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(partition, []).append(future)
+            await asyncio.wait([future], timeout=left)
+        return True
+
+    def watch(self, changed: Watcher) -> Callable[[], None]:
+        """Call `changed` after each flush; return what ends that."""
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
+
+    def figures(self) -> Mapping[str, float]:
+        """Return counters and gauges, by metric name without prefix."""
+        lanes = self._lanes.couriers.values()
+        return {
+            "attempts_total": self._lanes.attempts,
+            "deliveries_delivered_total": self._lanes.delivered,
+            "deliveries_exhausted_total": self._lanes.exhausted,
+            "deliveries_settled_total": self._settler.rows,
+            "requests_in_flight": self._lanes.in_flight,
+            "lanes": len(self._lanes.couriers),
+            "lanes_behind": sum(courier.lane.is_behind for courier in lanes),
+            "lanes_failing": len(self.lane_failing()),
+            "backlog_events": sum(courier.lane.backlog for courier in lanes),
+            "ring_events": self._ring.events,
+            "ring_bytes": self._ring.bytes,
+            "log_entries": sum(self._tail.heads.values()),
+            "is_running": float(self._is_open),
+            "is_store_away": float(self._settler.is_away),
+        }
+
+    # -- between the parts ------------------------------------------------------------------------------------------
+
+    def _position(self, partition: int) -> int:
+        return self._tail.positions.get(partition, 0)
+
+    def _has_room(self) -> bool:
+        return self._ring.has_room and self._settler.has_room
+
+    def _deliver(self, entry: Entry, tenant: TenantSubscriptions, numbers: Sequence[int]) -> None:
+        skips = self._lanes.skips.get(entry.partition)
+        if skips is not None and entry.offset > skips.until:
+            del self._lanes.skips[entry.partition]
+        self._lanes.deliver(entry, tenant, numbers)
+
+    def _marked(self, entry: Entry) -> None:
+        version = entry.version
+        if version is not None and version.owed is not Owed.PUSH:
+            self._lanes.close_lane(entry)
+
+    def _woken(self, heads: Mapping[int, int]) -> None:
+        # What was committed is offered by its publisher in this very turn of the loop; only then is it looked for.
+        asyncio.get_running_loop().call_soon(self._learn, heads)
+
+    def _learn(self, heads: Mapping[int, int]) -> None:
+        self._tail.learn(heads)
+        for partition in heads:
+            for future in self._waiting.pop(partition, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def _watermarks(self) -> Mapping[int, int]:
+        """Return the watermarks that have moved since they were last asked for."""
+        moved, self._ring.moved = self._ring.moved, set()
+        marks = {partition: self._ring.watermark(partition, self._position(partition)) for partition in moved}
+        return {partition: mark for partition, mark in marks.items() if self._moves(partition, mark)}
+
+    def _moves(self, partition: int, mark: int) -> bool:
+        if self._written.get(partition, 0) == mark:
+            return False
+        self._written[partition] = mark
+        return True
+
+    def _flushed(self, written: Settlement) -> None:
+        self._tail.resume()
+        self._jobs.settled(written.settled)
+        for watcher in list(self._watchers):
+            watcher(written.opened, written.settled)
+
+    def _give_up(self, subscription: Subscription, reason: str) -> None:
+        self._spawn(self._disable(subscription, reason))
+
+    async def _disable(self, subscription: Subscription, reason: str) -> None:
+        """Disable a subscription for a reason of ours: nothing is pushed any more, the feed goes on."""
+        for _ in range(_CHANGES_MAX):
+            now = await self._store.subscription(subscription.number)
+            if now is None or now.status is Status.DISABLED:
+                return
+            changed = replace(
+                now,
+                status=Status.DISABLED,
+                owed=Owed.FEED,
+                reason=reason,
+                updated_ms=max(now.updated_ms, self._clock.now().wall_ms),
+            )
+            version = Version(now.number, 0, Owed.FEED, now.rule, now.dialect)
+            try:
+                await self._store.change(changed, version, revision=now.revision)
+            except Conflict:
+                continue
+            emit(
+                SUBSCRIPTION_DISABLED,
+                subscription=now.id,
+                project=now.project,
+                tenant=now.tenant,
+                reason=reason,
+            )
+            await self.changed(changed)
+            return
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except AngariumError as error:
+            emit(ENGINE_FAILED, part="changes", error=error)

@@ -1,0 +1,95 @@
+"""Make ready what each attempt of a subscription needs: dialect, policy, current url, headers and secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from angarium.core import policy as policies
+from angarium.core.coalescing import fold
+from angarium.dialects.dialect import Body, Item, Sealed, Signing
+from angarium.dialects.registry import dialect as dialect_of
+from angarium.model.event import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from angarium.clock import Moment
+    from angarium.core.effects import Delivery
+    from angarium.model.event import Entry
+    from angarium.model.ids import Ids
+    from angarium.model.registry import Project
+    from angarium.model.subscription import Subscription
+    from angarium.model.wire import Request
+    from angarium.vault import Vault
+
+
+class Route:
+    """A subscription as its deliveries need it; made anew whenever it changes."""
+
+    __slots__ = ("_headers", "_secrets", "allow_http", "dialect", "owner", "policy", "subscription")
+
+    def __init__(
+        self, subscription: Subscription, project: Project | None, vault: Vault, *, time_scale: float = 1.0
+    ) -> None:
+        self.subscription = subscription
+        self.dialect = dialect_of(subscription.dialect)
+        resolved = policies.resolve(self.dialect.policy, subscription.overrides)
+        self.policy = policies.scaled(resolved, time_scale) if time_scale != 1 else resolved
+        settings = project.settings if project else {}
+        self.allow_http = bool(settings.get("allow_http", self.dialect.traits.allows_http))
+        self.owner = f"{subscription.project}/{subscription.tenant}"
+        number = subscription.number
+        self._headers = {
+            name: vault.open(sealed, context=b"header:%d" % number).decode("latin-1")
+            for name, sealed in subscription.headers.items()
+        }
+        self._secrets = [
+            (vault.open(secret.sealed, context=b"subscription:%d" % number), secret.expires_ms)
+            for secret in subscription.secrets
+        ]
+
+    def secrets(self, now_ms: int) -> tuple[bytes, ...]:
+        """Return the secrets that sign now, newest first."""
+        return tuple([plain for plain, expires_ms in self._secrets if expires_ms is None or expires_ms > now_ms])
+
+    def encode(self, delivery: Delivery, entries: Sequence[Entry], ids: Ids, now: Moment) -> Body:
+        """Return the body of a delivery of these entries."""
+        if delivery.is_batch:
+            shown = fold(entries, self.policy.batch.coalesce)
+            items = tuple([_item(entry, ids, state) for entry, state in shown])
+            sealed = Sealed(ids.delivery(delivery.key), items, now.wall_ms, is_batch=True)
+        else:
+            sealed = Sealed("", (_item(entries[-1], ids, None),), now.wall_ms)
+        return self.dialect.encode(sealed, self.subscription.options)
+
+    def sign(self, delivery: Delivery, body: Body, message_id: str, now: Moment, *, is_replay: bool) -> Request:
+        """Return one attempt's request."""
+        return self.dialect.sign(
+            body,
+            Signing(
+                self.subscription.url,
+                message_id,
+                now.wall_ms // 1000,
+                delivery.attempts + 1,
+                self.secrets(now.wall_ms),
+                self._headers,
+                self.subscription.options,
+                is_replay=is_replay,
+                is_test=delivery.origin == "test",
+            ),
+        )
+
+
+def event_id(entry: Entry, ids: Ids) -> str:
+    """Return the id of an entry's event: a replay shows the original's."""
+    if entry.kind == Kind.REPLAY:
+        return ids.event(entry.partition, entry.of, entry.of_ms)
+    return ids.event(entry.partition, entry.offset, entry.accepted_ms)
+
+
+def _item(entry: Entry, ids: Ids, state: bytes | None) -> Item:
+    event = entry.event
+    assert event is not None, "an entry that is sent has an event"
+    if entry.kind == Kind.REPLAY:
+        return Item(event_id(entry, ids), event, entry.of_ms, entry.of, entry.partition, state)
+    return Item(event_id(entry, ids), event, entry.accepted_ms, entry.offset, entry.partition, state)
