@@ -95,6 +95,14 @@ class StoreAway(AngariumError):
         self.is_unknown = is_unknown
 
 
+class StoreDamaged(StoreAway):
+    """What the store holds is not as it was written."""
+
+
+class StoreWrong(AngariumError):
+    """The file is no store that this program can use: newer than it, changed, or of something else."""
+
+
 class SecretKeyWrong(AngariumError):
     """The key that encrypts secrets is missing, malformed, or not the one this store was made with."""
 
