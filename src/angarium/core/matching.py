@@ -4,7 +4,8 @@ A type is `object.action`. An action holds no dot, an object's name may: the las
 names all actions of `billing.invoice`. What a pattern sees of an event is `EventView`.
 
 Equal rules are one matcher, and what a type alone decides is remembered: without patterns an event costs one look into
-a dictionary however many have subscribed; with patterns, one evaluation of each distinct one.
+a dictionary however many have subscribed; with patterns, one evaluation of each distinct one that `core.narrowing`
+does not rule out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import final
 from weakref import WeakValueDictionary
 
@@ -20,6 +22,7 @@ from msgspec import Struct
 
 from angarium.core import jsontext
 from angarium.core.moments import format_us
+from angarium.core.narrowing import Narrowing
 from angarium.core.patterns import Pattern, compile_pattern
 from angarium.errors import FieldError
 from angarium.model.event import Event
@@ -175,7 +178,7 @@ class _Answer(Struct, frozen=True):
     """What a type decides: who is owed it at once, and who when a pattern matches."""
 
     numbers: tuple[int, ...]
-    patterned: tuple[tuple[Pattern, tuple[int, ...]], ...]
+    patterned: Narrowing[tuple[int, ...]] | None
 
 
 @final
@@ -199,19 +202,16 @@ class Index:
     def push(self, event: Event) -> tuple[int, ...]:
         """Return the numbers of the subscriptions that an event is to be pushed to, in no particular order."""
         answer = self._memo.get((event.object, event.action)) or self._look(event.object, event.action)
-        if not answer.patterned:
+        if answer.patterned is None:
             return answer.numbers
-        view = EventView(event)
-        found = [numbers for pattern, numbers in answer.patterned if pattern.matches(view)]
-        return answer.numbers + tuple(number for numbers in found for number in numbers) if found else answer.numbers
+        return tuple(chain(answer.numbers, *answer.patterned.matching(EventView(event))))
 
     def count_push(self, event: Event) -> int:
         """Return how many subscriptions an event is to be pushed to."""
         answer = self._memo.get((event.object, event.action)) or self._look(event.object, event.action)
-        if not answer.patterned:
+        if answer.patterned is None:
             return len(answer.numbers)
-        view = EventView(event)
-        return len(answer.numbers) + sum(len(numbers) for pattern, numbers in answer.patterned if pattern.matches(view))
+        return len(answer.numbers) + sum(map(len, answer.patterned.matching(EventView(event))))
 
     def _look(self, object_: str, action: str) -> _Answer:
         """Find out what a type decides, and remember it; types that decide the same share one answer."""
@@ -234,4 +234,5 @@ class Index:
         for place in wanted:
             rule, numbers = self._groups[place]
             (plain if rule.pattern is None else patterned[rule.pattern]).extend(numbers)
-        return _Answer(tuple(plain), tuple((pattern, tuple(numbers)) for pattern, numbers in patterned.items()))
+        grouped = [(pattern, tuple(numbers)) for pattern, numbers in patterned.items()]
+        return _Answer(tuple(plain), Narrowing(grouped) if grouped else None)

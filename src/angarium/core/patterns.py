@@ -24,7 +24,7 @@ A pattern looks at no more than 100,000 elements of arrays; what takes more does
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias, final
 
@@ -61,16 +61,24 @@ class _Steps:
 
 
 Check: TypeAlias = Callable[[object, _Steps], bool]
+Scalar: TypeAlias = str | int | float | bool | None
+Place: TypeAlias = tuple[str, ...]
+Needs: TypeAlias = tuple[Place, tuple[Scalar, ...]]
 
 
 @final
 class Pattern:
-    """A compiled pattern. Make it with `compile_pattern`."""
+    """A compiled pattern. Make it with `compile_pattern`.
 
-    __slots__ = ("_check",)
+    What does not have one of the values that it `needs` at their place, by names through objects and arrays, does not
+    match; None: it needs none in particular. See `core.narrowing`.
+    """
 
-    def __init__(self, check: Check) -> None:
+    __slots__ = ("_check", "needs")
+
+    def __init__(self, check: Check, needs: Needs | None) -> None:
         self._check = check
+        self.needs = needs
 
     def matches(self, document: Mapping[str, object]) -> bool:
         """Say whether a document, of values as JSON has them, matches; never raises."""
@@ -96,7 +104,7 @@ def compile_pattern(pattern: bytes, *, field: str = "filter") -> Pattern:
     count = _nodes(tree)
     if count > NODES_MAX:
         raise FieldError(field, f"has {count} values, expected at most {NODES_MAX}")
-    return Pattern(_compile(tree, field))
+    return Pattern(_compile(tree, field), max(_needs(tree, ()), key=_tells_much, default=None))
 
 
 def _nodes(tree: object) -> int:
@@ -204,6 +212,39 @@ def _same(left: object, right: object) -> bool:
             return isinstance(right, list) and len(left) == len(right) and all(map(_same, left, right))
         case _:
             return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+# -- needs -------------------------------------------------------------------------------------------------------------
+
+
+def _needs(tree: object, place: Place) -> Iterator[Needs]:
+    match tree:
+        case dict():
+            for name, operand in tree.items():
+                if not name.startswith("$"):
+                    yield from _needs(operand, (*place, name))
+                elif name == "$and":
+                    yield from _needs(operand, place)
+                elif name == "$eq" and _is_scalar(operand):
+                    yield place, (operand,)
+                elif name == "$in" and all(map(_is_scalar, operand)):
+                    yield place, tuple(operand)
+        case list():
+            for element in tree:
+                yield from _needs(element, place)
+        case str() | int() | float() | None:
+            yield place, (tree,)
+        case _:
+            pass
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _tells_much(needs: Needs) -> bool:
+    """Say whether a need rules out most events: whole types and tenants do not."""
+    return needs[0][:1] not in {("tenant",), ("object",), ("action",), ("type",)}
 
 
 # -- operators ---------------------------------------------------------------------------------------------------------
