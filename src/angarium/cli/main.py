@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -79,9 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _misused(error, is_json="--json" in given)
     except click.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return int(code or 0)
 
 

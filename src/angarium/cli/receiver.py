@@ -67,7 +67,7 @@ class Manners(NamedTuple):
 class Answering(Protocol):
     """Decide what a request is answered; it may note the request too."""
 
-    def __call__(self, received: Received) -> Answer:
+    def __call__(self, received: Received, /) -> Answer:
         """Return the answer."""
 
 
