@@ -58,7 +58,7 @@ REQUEST_FAILED = _declare(
 PUBLISH_ACCEPTED = _declare(
     "publish.accepted", DEBUG, "Events are on disk.", "project tenant events matched is_replay took_ms"
 )
-PUBLISH_REFUSED = _declare("publish.refused", INFO, "A publish was not accepted.", "project status detail request_id")
+PUBLISH_REFUSED = _declare("publish.refused", DEBUG, "A publish was not accepted.", "project status detail request_id")
 DELIVERY_ATTEMPTED = _declare(
     "delivery.attempted",
     DEBUG,

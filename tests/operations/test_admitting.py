@@ -1,0 +1,105 @@
+"""The gate: everybody in order, nobody for ever, and never more in one turn than leaves room for sending."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from angarium.operations import admitting
+from angarium.operations.admitting import INSIDE_MAX, PER_TURN, WAITING_MAX, Gate
+
+
+class Yard:
+    """A gate, and who was let in or turned away."""
+
+    def __init__(self) -> None:
+        self.has_room = True
+        self.inside: list[int] = []
+        self.refused: list[int] = []
+        self.gate = Gate[int](has_room=lambda: self.has_room, admit=self.inside.append, refuse=self.refused.append)
+
+    def come(self, *numbers: int) -> None:
+        for number in numbers:
+            self.gate.enter(number)
+
+    async def settle(self) -> None:
+        async with asyncio.timeout(60):
+            while self.gate.waiting:  # noqa: ASYNC110  nothing tells when the last one is through
+                await asyncio.sleep(0)
+
+
+async def test_while_there_is_room_nobody_waits() -> None:
+    yard = Yard()
+    yard.come(1, 2, 3)
+    assert yard.inside == [1, 2, 3]
+
+
+async def test_a_flood_is_let_in_over_several_turns_in_order() -> None:
+    yard = Yard()
+    yard.come(*range(PER_TURN * 3))
+    assert yard.inside == list(range(PER_TURN))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert PER_TURN < len(yard.inside) <= PER_TURN * 2
+    await yard.settle()
+    assert yard.inside == list(range(PER_TURN * 3))
+
+
+async def test_who_comes_later_does_not_overtake() -> None:
+    yard = Yard()
+    yard.has_room = False
+    yard.come(1)
+    yard.has_room = True
+    yard.come(2)
+    await yard.settle()
+    assert yard.inside == [1, 2]
+
+
+async def test_without_room_everybody_waits_until_there_is_some() -> None:
+    yard = Yard()
+    yard.has_room = False
+    yard.come(1, 2)
+    await asyncio.sleep(0.01)
+    assert (yard.inside, yard.gate.waiting) == ([], 2)
+    yard.has_room = True
+    await yard.settle()
+    assert yard.inside == [1, 2]
+
+
+async def test_only_so_many_may_wait() -> None:
+    yard = Yard()
+    yard.has_room = False
+    yard.come(*range(WAITING_MAX + 2))
+    assert yard.refused == [WAITING_MAX, WAITING_MAX + 1]
+    yard.gate.close()
+
+
+async def test_only_so_many_may_be_inside() -> None:
+    yard = Yard()
+    yard.gate.inside = INSIDE_MAX
+    yard.come(1)
+    await asyncio.sleep(0.01)
+    assert yard.inside == []
+    yard.gate.left()
+    await yard.settle()
+    assert yard.inside == [1]
+
+
+async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admitting, "WAITS_MAX_S", 0.01)
+    yard = Yard()
+    yard.has_room = False
+    yard.come(1, 2)
+    await yard.settle()
+    assert (yard.inside, yard.refused) == ([], [1, 2])
+
+
+async def test_a_closed_gate_turns_everybody_away() -> None:
+    yard = Yard()
+    yard.has_room = False
+    yard.come(1)
+    yard.gate.close()
+    yard.has_room = True
+    yard.come(2)
+    assert (yard.inside, yard.refused) == ([], [1, 2])
