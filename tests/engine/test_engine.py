@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from angarium.model.delivery import Open, Settled, State
 from angarium.model.subscription import Owed, Status
 from angarium.model.wire import NoResponse, Reason, Response
-from tests.engine.world import OK, ids_of, objects_of, world
+from tests.engine.world import OK, Answer, ids_of, objects_of, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 async def test_an_event_reaches_each_subscription_that_wants_it_once() -> None:
@@ -22,7 +27,7 @@ async def test_an_event_reaches_each_subscription_that_wants_it_once() -> None:
 async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_body() -> None:
     async with world() as w:
         one = await w.subscribe(overrides={"retry": {"delays_s": [1, 1]}})
-        answers = iter([Response(500), NoResponse(Reason.TIMEOUT), OK])
+        answers: Iterator[Answer] = iter([Response(500), NoResponse(Reason.TIMEOUT), OK])
         w.sender.answer = lambda _: next(answers)
         sent = await w.publish("1")
         await w.until(lambda: len(w.sender.requests) == 3)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from angarium.store.contract import Receipt, Store
 
 Answer = Response | NoResponse
-OK = Response(200)
+OK: Answer = Response(200)
 PROJECT = "p"
 
 ids = Ids(b"k" * 16)

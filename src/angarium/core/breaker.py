@@ -73,7 +73,9 @@ class Breaker:
         self.failing_since_ms = self.failing_since_ms or now_ms
         was_open = self.is_open
         if was_open or self.window or self.failures >= FAILURES_MAX:
-            self.probe_s = min(self.probe_s * 2, PROBE_S_MAX) if was_open else PROBE_S_MIN
+            # What was on the wire when it opened, and retries, say no more than was known: only a probe's failure does.
+            was_probe = was_open and now_mono >= self.probe_at
+            self.probe_s = min(self.probe_s * 2, PROBE_S_MAX) if was_probe else self.probe_s or PROBE_S_MIN
             self.probe_at = now_mono + self.probe_s / self._scale
             self.window = 0
         return self.is_open and not was_open

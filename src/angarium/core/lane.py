@@ -33,7 +33,7 @@ from angarium.model.delivery import Accepted, Key, LaneRow, Origin, Refused, Sta
 from angarium.model.subscription import Ordering
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from angarium.clock import Moment
     from angarium.core.coalescing import Object
@@ -427,8 +427,11 @@ class Lane:
 
     # -- its state changes ------------------------------------------------------------------------------------------
 
-    def fall_behind(self, position: int) -> None:
-        """Drop what is not sealed; it is read again from the log. The tail has handed over all up to `position`."""
+    def fall_behind(self, position: int, *, skipped: Iterable[int] = ()) -> None:
+        """Drop what is not sealed; it is read again from the log. The tail has handed over all up to `position`.
+
+        `skipped` are offsets that need not be sent: an earlier owner of the lane has resolved them.
+        """
         blocked = [entry for entries in self._blocked.values() for entry in entries]
         dropped = [entry.offset for entry in (*self.queue, *blocked)]
         self.queue.clear()
@@ -440,6 +443,7 @@ class Lane:
         if not self.is_behind:
             self.counted_to = position
             self.is_behind = True
+            self.progress.ahead.update(offset for offset in skipped if offset > self.progress.read_to)
 
     def can_join(self, now: Moment) -> bool:
         """Say whether it may be live again once it has come to the tail's position: it has no reason to wait."""
@@ -505,7 +509,7 @@ class Lane:
         self.breaker.restore(row.failures, row.failing_since_ms, row.probe_s, now.mono)
 
     def adopt(self, row: Open, objects: Sequence[Object], now: Moment, *, wait_s: float) -> None:
-        """Take up an open delivery's row, due in so many seconds; rows come in the order of the log."""
+        """Take up an open delivery's row, due in so many seconds; rows come in the order of their first events."""
         is_ordered = self.policy.ordering is Ordering.OBJECT and row.origin is Origin.LANE
         delivery = Delivery(
             row.key,

@@ -278,9 +278,6 @@ class LogEngine:
         return self._ring.has_room and self._settler.has_room
 
     def _deliver(self, entry: Entry, tenant: TenantSubscriptions, numbers: Sequence[int]) -> None:
-        skips = self._lanes.skips.get(entry.partition)
-        if skips is not None and entry.offset > skips.until:
-            del self._lanes.skips[entry.partition]
         self._lanes.deliver(entry, tenant, numbers)
 
     def _marked(self, entry: Entry) -> None:
@@ -303,6 +300,7 @@ class LogEngine:
         """Return the watermarks that have moved since they were last asked for."""
         moved, self._ring.moved = self._ring.moved, set()
         marks = {partition: self._ring.watermark(partition, self._position(partition)) for partition in moved}
+        self._lanes.forget_skips(marks)
         return {partition: mark for partition, mark in marks.items() if self._moves(partition, mark)}
 
     def _moves(self, partition: int, mark: int) -> bool:

@@ -23,10 +23,11 @@ from angarium.model.subscription import Owed, Status
 from angarium.telemetry import LANE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from angarium.clock import Clock, Moment
     from angarium.core.effects import Delivery, Effect, Fact
+    from angarium.core.lane import Lane
     from angarium.engine.poster import Poster
     from angarium.engine.reader import Reader
     from angarium.engine.registry import TenantSubscriptions
@@ -129,10 +130,16 @@ class Lanes:
         skips = self.skips.get(entry.partition)
         for number in numbers:
             courier = self.couriers.get(number) or self.make(tenant.subscriptions[number], tenant.project, entry.offset)
-            if skips is None or courier.lane.is_behind or not skips.holds(number, entry.offset):
+            if skips is None or not skips.holds(number, entry.offset):
                 yield courier
             else:
                 courier.lane.handed_to = entry.offset
+
+    def forget_skips(self, marks: Mapping[int, int]) -> None:
+        """Forget what an earlier process had settled, once these watermarks have passed all of it."""
+        for partition, mark in marks.items():
+            if partition in self.skips and mark >= self.skips[partition].until:
+                del self.skips[partition]
 
     def _counts(self, courier: Courier, entry: Entry) -> bool:
         """Let a lane that is behind count an entry, and say whether it is."""
@@ -150,6 +157,7 @@ class Lanes:
         courier = Courier(self.route(subscription, project), scale=self._settings.time_scale)
         self.couriers[subscription.number] = courier
         if subscription.status is not Status.ACTIVE:
+            courier.lane.fall_behind(offset - 1, skipped=self._skipped(courier.lane))
             courier.lane.pause(offset - 1)
             courier.is_stopped = subscription.status is not Status.PAUSED
             self._settler.lane(courier.lane)
@@ -304,8 +312,12 @@ class Lanes:
             for offset in lane.progress.unresolved:
                 self._ring.release(lane.partition, offset)
             self._room()
-        lane.fall_behind(self._position(lane.partition))
+        lane.fall_behind(self._position(lane.partition), skipped=self._skipped(lane))
         self._settler.lane(lane)
+
+    def _skipped(self, lane: Lane) -> Iterable[int]:
+        skips = self.skips.get(lane.partition)
+        return skips.of(lane.number) if skips is not None and not lane.is_behind else ()
 
     def _expire(self, courier: Courier, before_ms: int) -> None:
         """Exhaust what has waited for longer than its lifetime; what is on the wire gets a row and stays."""

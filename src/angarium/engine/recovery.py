@@ -71,7 +71,7 @@ class Recovery:
                 self._lanes.end_lane(courier, state, last_offset=head, last_ms=self._now.wall_ms)
 
     async def _adopt_opens(self, found: Recovered) -> None:
-        rows = sorted(await self._store.opens(), key=lambda row: row.key.last_offset)
+        rows = sorted(await self._store.opens(), key=lambda row: min((row.key.last_offset, *row.members)))
         objects = await _objects(self._store, rows)
         for row in rows:
             courier = await self._courier(row.key.subscription, found.positions.get(row.key.partition, 0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from angarium.model.delivery import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from angarium.model.delivery import Open, Settled
 
@@ -37,6 +37,14 @@ class Skips:
         number = row.key.subscription
         self._offsets.add((number, row.key.last_offset))
         self._offsets.update((number, member) for member in row.members)
+
+    def of(self, number: int) -> Iterator[int]:
+        """Return the offsets that need not be sent to a subscription."""
+        for owner, offset in self._offsets:
+            if owner == number:
+                yield offset
+        for first, last in self._ranges.get(number, ()):
+            yield from range(first, last + 1)
 
     def holds(self, number: int, offset: int) -> bool:
         """Say whether a subscription needs not be sent the entry at an offset."""
