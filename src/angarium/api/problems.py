@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 _STORE_AWAY_S: Final = 2
 
 STATUS: Final[dict[type[AngariumError], int]] = {
-    errors.BadCursor: 400,
+    errors.BadCursor: 422,
     errors.Busy: 503,
     errors.Conflict: 409,
     errors.CursorGone: 410,
@@ -29,6 +30,7 @@ STATUS: Final[dict[type[AngariumError], int]] = {
     errors.StoreAway: 503,
     errors.TooLarge: 413,
     errors.Unauthorized: 401,
+    errors.UnsupportedType: 415,
 }
 """What each error of the family is over HTTP. The rest is a fault of ours."""
 
@@ -42,6 +44,8 @@ def problem(error: Exception) -> Reply:
     match error:
         case FieldError(field=field, detail=detail) if field:
             return as_reply(status, str(error), faults=[{"field": field, "detail": detail}])
+        case errors.BadCursor():
+            return as_reply(status, str(error), faults=[{"field": "after", "detail": str(error)}])
         case Busy(retry_after_s=seconds) | RateExceeded(retry_after_s=seconds):
             headers.append(("retry-after", str(seconds)))
         case StoreAway():
@@ -70,4 +74,11 @@ def as_reply(
     document: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if faults:
         document["errors"] = faults
-    return Reply(status, (("content-type", CONTENT_TYPE), *(headers or ())), msgspec.json.encode(document))
+    return Reply(status, (("content-type", CONTENT_TYPE), *(headers or ())), _encode(document))
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:  # Half a surrogate pair, echoed out of what was asked.
+        return json.dumps(document).encode()

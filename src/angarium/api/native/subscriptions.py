@@ -1,0 +1,88 @@
+"""Route what is asked of subscriptions: making, changing, switching, verifying and rotating them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from angarium.api.native import shown
+from angarium.api.native.described import described
+from angarium.api.native.models import Nothing, RotationAsked, SubscriptionAsked, SubscriptionChange, SubscriptionQuery
+from angarium.api.native.parts import Do
+from angarium.api.native.registry import page_of
+from angarium.api.native.routing import InReach, NativeRoute, json_response
+from angarium.core.scopes import Call
+
+router = APIRouter(route_class=NativeRoute, strict_content_type=False)
+
+_ALL = "/v1/projects/{project}/subscriptions"
+_ONE = _ALL + "/{subscription}"
+_TAG = "Subscriptions"
+
+
+@router.post(_ALL, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", status=201))
+async def create_subscription(do: Do, reach: InReach, asked: SubscriptionAsked) -> Response:
+    """Subscribe. The secret is shown here and nowhere else."""
+    given = asked.given()
+    tenant, secret = given.pop("tenant", None), given.pop("secret", None)
+    made = await do.subscriptions.create(reach, given, tenant=tenant, secret=secret)
+    return json_response(shown.subscription(made), 201)
+
+
+@router.get(_ALL, **described(Call.READ, _TAG, shows="SubscriptionList"))
+async def list_subscriptions(do: Do, reach: InReach, query: Annotated[SubscriptionQuery, Query()]) -> Response:
+    """List subscriptions, the newest first."""
+    found = await do.subscriptions.listed(reach, page_of(query), tenant=query.tenant, state=query.state)
+    return json_response(shown.listing(found, shown.subscription))
+
+
+@router.get(_ONE, **described(Call.READ, _TAG, shows="Subscription"))
+async def get_subscription(do: Do, reach: InReach, subscription: str) -> Response:
+    """Show a subscription, its policy resolved."""
+    return json_response(shown.subscription(await do.subscriptions.get(reach, subscription)))
+
+
+@router.patch(_ONE, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+async def patch_subscription(do: Do, reach: InReach, subscription: str, asked: SubscriptionChange) -> Response:
+    """Change a subscription (JSON Merge Patch)."""
+    return json_response(shown.subscription(await do.subscriptions.change(reach, subscription, asked.given())))
+
+
+@router.delete(_ONE, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, status=204))
+async def delete_subscription(do: Do, reach: InReach, subscription: str) -> Response:
+    """Delete a subscription: it is owed nothing any more."""
+    await do.subscriptions.delete(reach, subscription)
+    return Response(status_code=204)
+
+
+@router.post(_ONE + "/pause", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+async def pause_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
+    """Send nothing until it is resumed; what is owed waits."""
+    return json_response(shown.subscription(await do.subscriptions.pause(reach, subscription)))
+
+
+@router.post(_ONE + "/resume", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+async def resume_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
+    """Send what has waited; one that was disabled starts from now."""
+    return json_response(shown.subscription(await do.subscriptions.resume(reach, subscription)))
+
+
+@router.post(_ONE + "/disable", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+async def disable_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
+    """Owe it nothing new; what waits is cancelled."""
+    return json_response(shown.subscription(await do.subscriptions.disable(reach, subscription)))
+
+
+@router.post(_ONE + "/verify", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+async def verify_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
+    """Start the handshake again."""
+    return json_response(shown.subscription(await do.subscriptions.verify(reach, subscription)))
+
+
+@router.post(_ONE + "/secret/rotate", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="NewSecret"))
+async def rotate_secret(do: Do, reach: InReach, subscription: str, asked: RotationAsked) -> Response:
+    """Make a new secret, shown here and nowhere else; both sign until the overlap ends."""
+    secret = await do.subscriptions.rotate(reach, subscription, overlap_s=asked.overlap_s, secret=asked.secret)
+    return json_response({"secret": secret})

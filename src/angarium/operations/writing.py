@@ -1,0 +1,94 @@
+"""Write subscriptions: find one within reach, edit it, store it with the version that the edit means, tell the engine.
+
+Two edits at once do not lose each other: who finds that another was written meanwhile reads again and repeats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from angarium.errors import Conflict, NotFound
+from angarium.model.subscription import Owed, Status, Subscription, Version
+from angarium.telemetry import SUBSCRIPTION_CHANGED, SUBSCRIPTION_DELETED, emit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from angarium.operations.context import Context
+    from angarium.operations.reach import Reach
+
+PREFIX: Final = "sub_"
+_TRIES: Final = 8
+
+
+async def find_subscription(context: Context, reach: Reach, id_: str) -> Subscription:
+    """Return the subscription that an id names; `NotFound` unless it lies within reach."""
+    number = context.ids.number(PREFIX, id_)
+    found = await context.store.subscription(number) if number is not None else None
+    if found is None or found.id != id_ or not reach.holds(project=found.project, tenant=found.tenant):
+        raise NotFound(f"there is no subscription {id_[:80]!r} here")
+    return found
+
+
+async def add_subscription(context: Context, reach: Reach, subscription: Subscription) -> Subscription:
+    """Store a new subscription with its first version."""
+    return await _write(context, reach, None, subscription)
+
+
+async def edit_subscription(
+    context: Context, reach: Reach, id_: str, edit: Callable[[Subscription], Awaitable[Subscription]]
+) -> Subscription:
+    """Store what `edit` makes of a subscription; it is called again when another edit came between."""
+    for _ in range(_TRIES):
+        present = await find_subscription(context, reach, id_)
+        wanted = await edit(present)
+        if wanted == present:
+            return present
+        wanted = replace(wanted, updated_ms=max(context.clock.now().wall_ms, present.updated_ms))
+        try:
+            return await _write(context, reach, present, wanted)
+        except Conflict:
+            continue
+    raise Conflict(f"subscription {id_} is being changed by many at once; repeat in a moment")
+
+
+async def remove_subscription(context: Context, reach: Reach, id_: str) -> None:
+    """Delete a subscription: it is owed nothing any more, and no request starts after this."""
+    found = await find_subscription(context, reach, id_)
+    gone = replace(found, updated_ms=context.clock.now().wall_ms)
+    await context.store.remove(gone)
+    await context.engine.changed(gone)
+    emit(SUBSCRIPTION_DELETED, subscription=gone.id, project=gone.project, tenant=gone.tenant, by=reach.by)
+
+
+def owed_while(status: Status, kind: str) -> Owed:
+    """Say what a subscription is owed in a state that a person put it in."""
+    if status in {Status.UNVERIFIED, Status.DISABLED}:
+        return Owed.NOTHING
+    return Owed.FEED if kind == "pull" else Owed.PUSH
+
+
+async def _write(context: Context, reach: Reach, present: Subscription | None, wanted: Subscription) -> Subscription:
+    revision = present.revision if present else 0
+    await context.store.change(wanted, _version(present, wanted), revision=revision)
+    written = replace(wanted, revision=revision + 1)
+    await context.engine.changed(written)
+    emit(
+        SUBSCRIPTION_CHANGED,
+        subscription=written.id,
+        project=written.project,
+        tenant=written.tenant,
+        status=written.status.value,
+        by=reach.by,
+    )
+    return written
+
+
+def _version(present: Subscription | None, wanted: Subscription) -> Version | None:
+    """Return the version that a change means: none unless what is owed, or in which dialect, has changed."""
+    terms = (wanted.owed, wanted.rule, wanted.dialect)
+    if present is not None and terms == (present.owed, present.rule, present.dialect):
+        return None
+    return Version(wanted.number, 0, *terms)
