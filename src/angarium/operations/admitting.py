@@ -1,8 +1,10 @@
 """Let publishes in as fast as they can be worked off, so that a flood of them does not take what sending needs.
 
-API and engine share one loop. Whoever may come in goes straight through; the rest wait in order, and a few are let in
-per turn of the loop while the engine has room. Both the waiting and those inside are bounded, in number and in time:
-beyond that they are refused at once, never left hanging.
+API and engine share one loop. While the engine has room, whoever comes goes straight through, up to a bound per turn of
+the loop; the rest wait in order. While it has none, the log is the queue, so publishes still come in, but only as many
+as cost the senders nothing: more and more every few milliseconds while the loop has time to spare, half as many when it
+has not. Both the waiting and those inside are bounded, in number and in time: beyond that they are refused at once,
+never left hanging.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ INSIDE_MAX: Final = 4_096
 WAITING_MAX: Final = 4_096
 PER_TURN: Final = 128
 WAITS_MAX_S: Final = 5.0
-_PAUSE_S: Final = 0.002
+_PAUSE_S: Final = 0.004
+_LATE_S: Final = 0.004
 
 
 class Gate(Generic[T]):
@@ -38,6 +41,7 @@ class Gate(Generic[T]):
         self._waiting: deque[tuple[float, T]] = deque()
         self._loop = asyncio.get_running_loop()
         self._this_turn = 0
+        self._allowance = 1
         self._is_pumping = False
         self._is_closed = False
         self.inside = 0
@@ -87,12 +91,26 @@ class Gate(Generic[T]):
 
     def _pump(self) -> None:
         """Let in whom there is room for, refuse who has waited too long, and come back while anybody waits."""
-        self._is_pumping = False
         while self._waiting and self._is_open():
             self._let_in(self._waiting.popleft()[1])
         now = self._loop.time()
         while self._waiting and self._waiting[0][0] <= now:
             self._refuse(self._waiting.popleft()[1])
-        if self._waiting and not self._is_pumping:
-            self._is_pumping = True
-            self._loop.call_later(_PAUSE_S, self._pump)
+        if not self._waiting:
+            self._is_pumping = False
+        elif self._has_room() and self.inside < INSIDE_MAX:
+            self._loop.call_soon(self._pump)
+        else:
+            self._loop.call_later(_PAUSE_S, self._trickle, now + _PAUSE_S)
+
+    def _trickle(self, due: float) -> None:
+        """Let a few in although the engine has no room: as many as the loop has had time for."""
+        self._allowance = allow(self._allowance, late_s=self._loop.time() - due)
+        for _ in range(min(self._allowance, len(self._waiting), INSIDE_MAX - self.inside)):
+            self._let_in(self._waiting.popleft()[1])
+        self._pump()
+
+
+def allow(allowance: int, *, late_s: float) -> int:
+    """Return how many may come in next: twice as many when the loop was on time, half as many when it was late."""
+    return max(1, allowance // 2) if late_s > _LATE_S else min(PER_TURN, allowance * 2)

@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from angarium.core.accepting import accept, form_of
-from angarium.errors import Busy, FieldError, Forbidden, NotFound, RateExceeded, StoreAway
-from angarium.model.registry import Scope
+from angarium.core.scopes import Call, check
+from angarium.errors import AngariumError, Busy, FieldError, RateExceeded, StoreAway
 from angarium.operations.admitting import Gate
 from angarium.operations.rates import Rates
 from angarium.store.contract import Publish
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from angarium.clock import Moment
     from angarium.model.event import Event, Place
-    from angarium.model.registry import ApiKey, Project
+    from angarium.model.registry import Project
     from angarium.operations.callers import Callers
     from angarium.operations.context import Context
     from angarium.operations.projects import Projects, Served
@@ -98,7 +98,13 @@ class Publisher:
     def may_publish(self, asked: Asked) -> bool | None:
         """Say whether the caller may publish here; None when that must be looked up. The body may still be to come."""
         caller = self._callers.held(asked.authorization, now_ms=self._clock.now().wall_ms)
-        return None if caller is None else _is_publisher(caller, asked.project)
+        if caller is None:
+            return None
+        try:
+            check(caller, Call.PUBLISH, asked.project)
+        except AngariumError:
+            return False
+        return True
 
     async def authorize(self, asked: Asked) -> None:
         """Raise what this publish would be refused with whatever its body: `Unauthorized`, `Forbidden`, `NotFound`."""
@@ -122,7 +128,7 @@ class Publisher:
         served = self._projects.held(asked.project)
         if caller is None or served is None:
             return None
-        _check_may_publish(caller, asked.project)
+        check(caller, Call.PUBLISH, asked.project)
         events = _read(asked, served)
         matched = 0
         for tenant, its_events in _by_tenant(events).items():
@@ -191,7 +197,7 @@ class Publisher:
 
     async def _who_and_where(self, asked: Asked, *, now_ms: int) -> Served:
         caller = await self._callers.find(asked.authorization, now_ms=now_ms)
-        _check_may_publish(caller, asked.project)
+        check(caller, Call.PUBLISH, asked.project)
         return await self._projects.find(asked.project)
 
     # -- the store and back -------------------------------------------------------------------------------------------
@@ -248,18 +254,6 @@ class Publisher:
         else:
             self._counts["publishes_accepted_total"] += 1
         done(answer)
-
-
-def _is_publisher(caller: ApiKey, project: str) -> bool:
-    return caller.scope is Scope.ADMIN or (caller.scope is Scope.PUBLISH and caller.project == project)
-
-
-def _check_may_publish(caller: ApiKey, project: str) -> None:
-    if _is_publisher(caller, project):
-        return
-    if caller.project != project:
-        raise NotFound(f"there is no project {project!r} for this key")
-    raise Forbidden(f"a key with the scope {caller.scope.value} may not publish; use one with the scope publish")
 
 
 def _read(asked: Asked, served: Served) -> tuple[Event, ...]:
