@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.cli.receiving import Process, Start
+from tests.cli.running import TIMEOUT_S, Ran, Run, command, environment
 from tests.stories.serving import KEY, Server
 
-PROJECT = "cli"
-TIMEOUT_S = 60
-
-
-class Ran(NamedTuple):
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    talk: str
-
-    @property
-    def document(self) -> Any:
-        """The one JSON document that it printed."""
-        return json.loads(self.out)
-
-    @property
-    def documents(self) -> list[Any]:
-        """The JSON documents that it printed, one a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Ran]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """Return an environment without anybody's own settings."""
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", **variables}
-
-
-def command(*arguments: str) -> list[str]:
-    """Return the command line that runs `angarium`."""
-    return [sys.executable, "-m", "angarium", *arguments]
+_numbers = count(1)
 
 
 @pytest.fixture
@@ -77,16 +44,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def angarium(run: Run, server: Server) -> Run:
-    """Return what runs a command that speaks to the server, with the admin key, about one project."""
+def target(server: Server) -> dict[str, str]:
+    """Return the variables that name the server, its admin key, and a project of the test's own."""
+    return {
+        "ANGARIUM_URL": f"http://127.0.0.1:{server.port}",
+        "ANGARIUM_API_KEY": KEY,
+        "ANGARIUM_PROJECT": f"cli-{next(_numbers)}",
+    }
+
+
+@pytest.fixture
+def angarium(run: Run, target: dict[str, str]) -> Run:
+    """Return what runs a command that speaks to the server."""
 
     def speak(*arguments: str, given: str | bytes = b"", **variables: str) -> Ran:
-        target = {
-            "ANGARIUM_URL": f"http://127.0.0.1:{server.port}",
-            "ANGARIUM_API_KEY": KEY,
-            "ANGARIUM_PROJECT": PROJECT,
-        }
         return run(*arguments, given=given, **{**target, **variables})
 
-    assert speak("projects", "create", PROJECT).code == 0
+    assert speak("projects", "create", target["ANGARIUM_PROJECT"]).code == 0
     return speak
+
+
+@pytest.fixture
+def receive(tmp_path: Path) -> Iterator[Start]:
+    """Return what starts a test receiver on a free port."""
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

@@ -11,7 +11,7 @@ import pytest
 
 from angarium.cli.doctor_checks import key_path, store_path
 from angarium.settings import load
-from tests.cli.conftest import Run
+from tests.cli.running import Run
 from tests.cli.scripted import Answer, script
 
 NOBODY = "http://127.0.0.1:9"

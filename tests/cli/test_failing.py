@@ -39,6 +39,7 @@ def test_a_problem_s_fields_are_why() -> None:
         b'{"detail": "two fields are wrong", "errors": [{"field": "url", "detail": "is denied"}, {"field": "types"}]}'
     )
     failure = as_failure(_problem(422, body))
+    assert failure.what == "GET /v1/x was answered 422 (request req-7)"
     assert failure.why == "url: is denied; types: "
     assert failure.document()["error"]["request_id"] == "req-7"
     assert failure.document()["error"]["errors"][0] == {"field": "url", "detail": "is denied"}

@@ -8,7 +8,7 @@ import pytest
 
 from angarium import __version__
 from angarium.cli.main import COMMANDS, main
-from tests.cli.conftest import environment
+from tests.cli.running import environment
 
 HEAVY = ("apsw", "fastapi", "pycurl", "pydantic", "starlette", "uvicorn", "angarium.app", "angarium.api")
 LOADS = f"""

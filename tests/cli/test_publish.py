@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Ran, Run
+from tests.cli.running import Ran, Run
 from tests.cli.scripted import Answer, Script, script
 
 ACCEPTED = Answer(202, b'{"accepted": 1, "ids": ["evt_1"], "matched": 2}')

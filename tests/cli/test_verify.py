@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from angarium.cli.verify import parse_captured
-from tests.cli.conftest import Run
+from tests.cli.running import Run
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = '{"id":"evt_1","type":"item.update","data":{"title":"Grüße"}}'

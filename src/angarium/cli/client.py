@@ -143,6 +143,9 @@ class ApiClient:
                 self._is_used = False
                 return self._exchange(method, path, body, headers)
             raise Unreachable(self.url, _reason(error)) from error
+        except KeyboardInterrupt:
+            self._connection.close()  # Half an exchange is on it; what is said at the end needs another.
+            raise
 
     def _attempt(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         self._connection.request(method, self._prefix + path, body=body or None, headers=dict(headers))

@@ -107,8 +107,9 @@ def _problem(error: ApiProblem) -> Failure:
         error.status, ("server_error", "look at the server's log, and ask it with: angarium doctor")
     )
     faults = "; ".join(f"{fault.get('field', '')}: {fault.get('detail', '')}" for fault in error.errors)
+    request = f" (request {error.request_id})" if error.request_id else ""
     return Failure(
-        f"{error.method} {error.path} was answered {error.status}",
+        f"{error.method} {error.path} was answered {error.status}{request}",
         why=faults or error.detail or error.title,
         fix=fix,
         code=code,

@@ -44,9 +44,10 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Wanted(NamedTuple):
-    """What is followed, from where, and how far."""
+    """What is followed, from where, and how far; `is_kept`: the subscription is there afterwards too."""
 
     subscription: str
+    is_kept: bool
     after: str | None
     at_most: int | None
 
@@ -75,7 +76,7 @@ def listen(
     with _followed(session, subscription, types, tenant) as followed:
         if subscription and not after and not from_start:
             after = _skip(session, followed)
-        _follow(session, Wanted(followed, after, count), local)
+        _follow(session, Wanted(followed, subscription is not None, after, count), local)
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def _follow(session: Session, wanted: Wanted, local: Local | None) -> None:
             cursor = page.next or cursor
             left = None if left is None else left - len(page.data)
     finally:
-        if cursor:
+        if cursor and wanted.is_kept:
             session.screen.say(f"to go on from here: --subscription {wanted.subscription} --after {cursor}")
 
 
