@@ -88,7 +88,7 @@ class LaneWorld:
         if not (wanted := self.lane.reads(self.now)):
             return
         after = self.lane.progress.read_to
-        owed = [entry for entry in self.log[after : self.position]][:wanted]
+        owed = self.log[after : self.position][:wanted]
         self.lane.read(owed, owed[-1].offset if owed else self.position, self.now)
         self.carry_out()
         if self.lane.progress.read_to == self.position and self.lane.can_join(self.now):

@@ -18,8 +18,6 @@ whoever drives the lane carries them out, in order, after each call.
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from angarium.core import effects, sealing
@@ -28,7 +26,9 @@ from angarium.core.coalescing import object_of
 from angarium.core.cursor import Progress
 from angarium.core.deciding import Delivered, Disable, Exhausted, Retry, is_hopeless, lifetime_s
 from angarium.core.effects import Delivery, Expire, FallBehind, GiveUp, Record, Settle, Write
+from angarium.core.opening import Opened
 from angarium.core.pacing import Pace
+from angarium.core.queueing import Queue
 from angarium.model.delivery import Accepted, Key, LaneRow, Origin, Refused, State, Throttled
 from angarium.model.subscription import Ordering
 
@@ -58,10 +58,8 @@ class Lane:
         self.pace = Pace(policy.per_minute)
         self.progress = Progress()
         self.effects: list[Effect] = []
-        self.queue: deque[Entry] = deque()
-        self.queue_bytes = 0
-        self.open: dict[Key, Delivery] = {}
-        self.rows = 0
+        self.queue = Queue()
+        self.opened = Opened()
         self.in_flight = 0
         self.is_behind = False
         self.is_paused = False
@@ -73,24 +71,20 @@ class Lane:
         self.last_delivered_ms = 0
         self.not_before = 0.0
         self.not_before_ms = 0
-        self._since = 0.0  # since when the queue's first event waits here
-        self._busy: dict[Object, deque[Delivery]] = {}
-        self._blocked: dict[Object, list[Entry]] = {}
-        self._due: list[tuple[float, int, Key]] = []
 
     # -- what it says of itself -------------------------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
         """Say whether nothing would be lost with this object."""
-        return not (self.is_behind or self.queue or self.open or self._blocked) and self.breaker.is_at_rest
+        return not (self.is_behind or self.queue.held or len(self.opened)) and self.breaker.is_at_rest
 
     @property
     def backlog(self) -> int:
         """Return how many owed events are not settled."""
-        blocked = sum(map(len, self._blocked.values()))
-        opened = sum(len(delivery.members) + 1 for delivery in self.open.values() if delivery.origin == Origin.LANE)
-        return self.waiting + len(self.queue) + blocked + opened
+        deliveries = self.opened.deliveries.values()
+        opened = sum(len(delivery.members) + 1 for delivery in deliveries if delivery.origin is Origin.LANE)
+        return self.waiting + self.queue.held + opened
 
     @property
     def has_unread(self) -> bool:
@@ -100,12 +94,12 @@ class Lane:
     @property
     def has_next(self) -> bool:
         """Say whether it is worth asking for one more delivery, now or later."""
-        return bool(self.queue or self._due) or self.is_behind
+        return bool(self.queue) or self.is_behind or self.opened.due_at() is not None
 
     @property
     def is_full(self) -> bool:
         """Say whether it has as many rows as it may have."""
-        return self.rows >= OPEN_MAX
+        return self.opened.rows >= OPEN_MAX
 
     def row(self) -> LaneRow:
         """Return its durable state, of a lane that is behind."""
@@ -114,7 +108,7 @@ class Lane:
             self.number,
             self.progress.cursor,
             self.progress.above,
-            self.waiting + len(self.queue) + sum(map(len, self._blocked.values())),
+            self.waiting + self.queue.held,
             max(self.counted_to, self.progress.read_to),
             self.breaker.failing_since_ms,
             self.breaker.failures,
@@ -127,12 +121,9 @@ class Lane:
 
     def arrive(self, entry: Entry, now: Moment) -> None:
         """Take an owed event from the tail; the lane is live."""
-        if not self.queue:
-            self._since = now.mono
         self.handed_to = entry.offset
         self.progress.take_up(entry.offset)
-        self.queue.append(entry)
-        self.queue_bytes += sealing.size_of(entry)
+        self.queue.push(entry, now.mono)
 
     def count(self, offset: int) -> None:
         """Take note that one more owed event lies in the log; the lane is behind."""
@@ -151,18 +142,15 @@ class Lane:
             return 0 if self.queue or not is_time else max(1, self.policy.batch.max_events)
         self._pass_stuck()
         wanted = max(READ_MAX, 2 * self.policy.batch.max_events)
-        held = len(self.queue) + len(self.progress.tracked) + sum(map(len, self._blocked.values()))
-        return wanted if len(self.queue) * 2 < wanted and held < wanted + _TRACKED_MAX else 0
+        is_filled = self.queue.held + len(self.progress.tracked) >= wanted + _TRACKED_MAX
+        return wanted if len(self.queue) * 2 < wanted and not is_filled else 0
 
     def read(self, owed: Sequence[Entry], scanned_to: int, now: Moment) -> None:
         """Take what was read on from the cursor: the owed entries up to an offset."""
         new = set(self.progress.read([entry.offset for entry in owed], scanned_to))
-        if not self.queue:
-            self._since = now.mono
         for entry in owed:
             if entry.offset in new:
-                self.queue.append(entry)
-                self.queue_bytes += sealing.size_of(entry)
+                self.queue.push(entry, now.mono)
         self.waiting = max(0, self.waiting - len(new)) if scanned_to < self.counted_to else 0
         self.counted_to = max(self.counted_to, scanned_to)
 
@@ -171,7 +159,7 @@ class Lane:
         if len(self.progress.tracked) < _TRACKED_MAX:
             return
         first = self.progress.tracked[0]
-        for delivery in list(self.open.values()):
+        for delivery in list(self.opened.deliveries.values()):
             if not delivery.has_row and (first == delivery.key.last_offset or first in delivery.members):
                 self._write(delivery)
 
@@ -183,7 +171,7 @@ class Lane:
             return None
         if self.in_flight >= self._limit():
             return None
-        delivery = self._next_due(now.mono) or self._sealed(now)
+        delivery = self.opened.next_due(now.mono) or self._sealed(now)
         if delivery is None:
             return None
         delivery.is_on_wire = True
@@ -195,7 +183,8 @@ class Lane:
         """Return the monotonic second from which on `take` or `reads` may have something; None: only after a fact."""
         if self.is_paused or self.is_closed or self.in_flight >= self._limit():
             return None
-        moments = [self._due[0][0]] if self._due else []
+        due_at = self.opened.due_at()
+        moments = [] if due_at is None else [due_at]
         if self._may_seal():
             if self.breaker.is_open:
                 moments += [self.breaker.probe_at] if self.queue or self.has_unread else []
@@ -206,7 +195,7 @@ class Lane:
         return max(min(moments), self.not_before, self.pace.free_at()) if moments else None
 
     def _may_seal(self) -> bool:
-        return not (self.is_closed or self.is_full or (self.policy.ordering is Ordering.STRICT and self.open))
+        return not (self.is_closed or self.is_full or (self.policy.ordering is Ordering.STRICT and len(self.opened)))
 
     def _limit(self) -> int:
         if self.policy.ordering is Ordering.STRICT:
@@ -215,14 +204,6 @@ class Lane:
 
     def _is_waiting(self, mono: float) -> bool:
         return mono < self.not_before or (self.pace.per_minute is not None and mono < self.pace.free_at())
-
-    def _next_due(self, mono: float) -> Delivery | None:
-        while self._due and self._due[0][0] <= mono:
-            _, _, key = heappop(self._due)
-            delivery = self.open.get(key)
-            if delivery is not None and not delivery.is_on_wire and delivery.next_at <= mono:
-                return delivery
-        return None
 
     def _sealed(self, now: Moment) -> Delivery | None:
         if not self.queue or not self._may_seal():
@@ -235,49 +216,36 @@ class Lane:
 
     def _single(self) -> Delivery | None:
         if self.policy.ordering is not Ordering.OBJECT:
-            return self._seal([self._pop()], ())
+            return self._seal([self.queue.pop()], ())
         while self.queue and not self.is_full:
-            entry = self._pop()
-            busy = object_of(entry)
-            if busy not in self._busy:
-                return self._seal([entry], (busy,))
-            self._block(entry, busy)
+            entry = self.queue.pop()
+            if not self._blocks(entry):
+                return self._seal([entry], (object_of(entry),))
         return None
 
     def _batch(self, now: Moment) -> Delivery | None:
-        if self.policy.ordering is Ordering.OBJECT and self._busy:
-            self._set_busy_aside()
-        batch = self.policy.batch
-        if not self.queue:
-            return None
-        is_small = len(self.queue) < batch.max_events and self.queue_bytes < batch.max_bytes
-        if is_small and now.mono < self._batch_due(now):
-            return None
-        count, is_full = sealing.fill(self.queue, batch)
-        if not is_full and now.mono < self._batch_due(now):
-            return None
-        entries = [self._pop() for _ in range(count)]
-        self._since = now.mono
         is_ordered = self.policy.ordering is Ordering.OBJECT
-        objects = tuple(dict.fromkeys(map(object_of, entries))) if is_ordered else ()
-        return self._seal(entries, objects)
-
-    def _set_busy_aside(self) -> None:
-        for _ in range(len(self.queue)):
-            entry = self._pop()
-            busy = object_of(entry)
-            if busy in self._busy:
-                self._block(entry, busy)
-            else:
-                self._push(entry)
+        if is_ordered and self.opened.has_chains():
+            self.queue.set_aside(self._blocks)
+        batch = self.policy.batch
+        is_due = bool(self.queue) and now.mono >= self._batch_due(now)
+        is_small = len(self.queue) < batch.max_events and self.queue.bytes < batch.max_bytes
+        if not self.queue or (is_small and not is_due):
+            return None
+        count, is_full = sealing.fill(self.queue.entries, batch)
+        if not is_full and not is_due:
+            return None
+        entries = [self.queue.pop() for _ in range(count)]
+        self.queue.since = now.mono
+        return self._seal(entries, tuple(dict.fromkeys(map(object_of, entries))) if is_ordered else ())
 
     def _batch_due(self, now: Moment) -> float:
         batch = self.policy.batch
         if batch.max_events == 1:
             return 0.0
-        first = self.queue[0]
+        accepted_ms = self.queue.entries[0].accepted_ms
         return sealing.due_s(
-            batch, first_mono=self._since, accepted_ms=first.accepted_ms, now_mono=now.mono, now_ms=now.wall_ms
+            batch, first_mono=self.queue.since, accepted_ms=accepted_ms, now_mono=now.mono, now_ms=now.wall_ms
         )
 
     def _seal(self, entries: list[Entry], objects: tuple[Object, ...]) -> Delivery:
@@ -286,58 +254,30 @@ class Lane:
         members = tuple([entry.offset for entry in entries[:-1]])
         is_batch = self.policy.batch.max_events > 1
         delivery = Delivery(key, tuple(entries), members, objects, is_batch=is_batch)
-        self.open[key] = delivery
-        for each in objects:
-            self._busy[each] = deque((delivery,))
+        self.opened.add(delivery)
         if is_batch:
             self._write(delivery)
         return delivery
 
-    def _pop(self) -> Entry:
-        entry = self.queue.popleft()
-        self.queue_bytes -= sealing.size_of(entry)
-        return entry
-
-    def _push(self, entry: Entry) -> None:
-        self.queue.append(entry)
-        self.queue_bytes += sealing.size_of(entry)
-
     # -- waiting for an object --------------------------------------------------------------------------------------
 
-    def _block(self, entry: Entry, busy: Object) -> None:
+    def _blocks(self, entry: Entry) -> bool:
+        """Let an event wait if its object is busy; say whether it is."""
+        busy = object_of(entry)
+        head = self.opened.head(busy)
+        if head is not None:
+            self._block(entry, busy, head)
+        return head is not None
+
+    def _block(self, entry: Entry, busy: Object, head: Delivery) -> None:
         """Let an event wait for its object: with a row, when what it waits for has failed and may take days."""
-        if self._busy[busy][0].attempts and busy not in self._blocked and not self.is_full:
-            self._wait_open(entry, busy)
+        if head.attempts and not self.queue.is_blocked(busy) and not self.is_full:
+            key = Key(self.partition, entry.offset, self.number, entry.accepted_ms)
+            delivery = Delivery(key, None, objects=(busy,), is_batch=self.policy.batch.max_events > 1)
+            self.opened.add(delivery)
+            self._write(delivery)
         else:
-            self._blocked.setdefault(busy, []).append(entry)
-
-    def _wait_open(self, entry: Entry, busy: Object) -> None:
-        key = Key(self.partition, entry.offset, self.number, entry.accepted_ms)
-        delivery = Delivery(key, None, objects=(busy,), is_batch=self.policy.batch.max_events > 1)
-        self.open[key] = delivery
-        self._busy[busy].append(delivery)
-        self._write(delivery)
-
-    def _release(self, delivery: Delivery, now: Moment) -> None:
-        """Let what waits for a settled delivery's objects go on."""
-        freed: list[Entry] = []
-        for each in delivery.objects:
-            chain = self._busy.get(each)
-            if chain is None or chain[0] is not delivery:
-                continue
-            chain.popleft()
-            if chain:
-                self._schedule(chain[0], now.mono)
-            else:
-                del self._busy[each]
-                freed += self._blocked.pop(each, ())
-        if freed:
-            self._return(freed)
-
-    def _return(self, freed: list[Entry]) -> None:
-        freed.sort(key=lambda entry: entry.offset, reverse=True)
-        self.queue.extendleft(freed)
-        self.queue_bytes += sum(map(sealing.size_of, freed))
+            self.queue.block(entry, busy)
 
     # -- attempts end -----------------------------------------------------------------------------------------------
 
@@ -396,27 +336,21 @@ class Lane:
         delivery.opened_ms = delivery.opened_ms or now.wall_ms
         next_ms = now.wall_ms + int(wait_s * 1000)
         self._write(delivery, fact, next_ms)
-        self._schedule(delivery, now.mono + wait_s)
+        self.opened.schedule(delivery, now.mono + wait_s)
         if self.policy.ordering is Ordering.STRICT and not self.is_behind:
             self.effects.append(FallBehind())
         for each in delivery.objects:
-            for entry in self._blocked.pop(each, ()):
-                self._block(entry, each)
-
-    def _schedule(self, delivery: Delivery, at: float) -> None:
-        delivery.next_at = at
-        heappush(self._due, (at, delivery.key.last_offset, delivery.key))
+            for entry in self.queue.unblock(each):
+                self._block(entry, each, delivery)
 
     def _settle(self, delivery: Delivery, settled: Settled, now: Moment) -> None:
         self.effects.append(Settle(settled, closes=delivery.has_row, frees=self._resolve(delivery)))
-        del self.open[delivery.key]
-        self.rows -= delivery.has_row
-        if delivery.objects:
-            self._release(delivery, now)
+        freed = self.opened.remove(delivery, now.mono)
+        if freed:
+            self.queue.put_first([entry for each in freed for entry in self.queue.unblock(each)])
 
     def _write(self, delivery: Delivery, fact: Fact | None = None, next_ms: int = 0) -> None:
-        self.rows += not delivery.has_row
-        delivery.has_row = True
+        self.opened.gives_row(delivery)
         self.effects.append(Write(effects.row(delivery, fact, next_ms), frees=self._resolve(delivery)))
 
     def _resolve(self, delivery: Delivery) -> bool:
@@ -432,11 +366,7 @@ class Lane:
 
         `skipped` are offsets that need not be sent: an earlier owner of the lane has resolved them.
         """
-        blocked = [entry for entries in self._blocked.values() for entry in entries]
-        dropped = [entry.offset for entry in (*self.queue, *blocked)]
-        self.queue.clear()
-        self._blocked.clear()
-        self.queue_bytes = 0
+        dropped = self.queue.clear()
         self.waiting += len(dropped)
         position = max(position, self.handed_to)
         self.progress.drop(dropped, self.progress.read_to if self.is_behind else position)
@@ -448,8 +378,10 @@ class Lane:
     def can_join(self, now: Moment) -> bool:
         """Say whether it may be live again once it has come to the tail's position: it has no reason to wait."""
         is_held = self.is_paused or self.is_closed or self.breaker.is_open or self._is_waiting(now.mono)
-        is_stuck = self.policy.ordering is Ordering.STRICT and any(each.attempts for each in self.open.values())
-        is_ready = self.rows < OPEN_MAX // 2 and len(self.queue) < READ_MAX
+        is_stuck = self.policy.ordering is Ordering.STRICT and any(
+            each.attempts for each in self.opened.deliveries.values()
+        )
+        is_ready = self.opened.rows < OPEN_MAX // 2 and len(self.queue) < READ_MAX
         return is_ready and not (is_held or is_stuck)
 
     def join(self, position: int) -> None:
@@ -472,11 +404,11 @@ class Lane:
         """Take back what `take` returned and was not sent after all."""
         self.in_flight -= 1
         delivery.is_on_wire = False
-        self._schedule(delivery, now.mono)
+        self.opened.schedule(delivery, now.mono)
 
     def leave(self, now: Moment) -> None:
         """Write what is still on the wire as open: a new owner sends it again."""
-        for delivery in list(self.open.values()):
+        for delivery in list(self.opened.deliveries.values()):
             if delivery.is_on_wire and not delivery.has_row:
                 self._write(delivery, next_ms=now.wall_ms)
 
@@ -489,7 +421,7 @@ class Lane:
         """End: settle all that is not on the wire; what is ends with its attempt. The log's rest is the caller's."""
         self.fall_behind(position)
         self.is_closed = True
-        for delivery in [each for each in self.open.values() if not each.is_on_wire]:
+        for delivery in [each for each in self.opened.deliveries.values() if not each.is_on_wire]:
             self._settle(delivery, effects.closed(delivery, state, reason, now), now)
 
     def skip(self, scanned_to: int, count: int) -> None:
@@ -522,12 +454,5 @@ class Lane:
             has_row=True,
             opened_ms=row.opened_ms,
         )
-        self.open[row.key] = delivery
-        self.rows += 1
-        is_first = True
-        for each in delivery.objects:
-            chain = self._busy.setdefault(each, deque())
-            is_first = is_first and not chain
-            chain.append(delivery)
-        if is_first:
-            self._schedule(delivery, now.mono + wait_s)
+        if self.opened.add(delivery):
+            self.opened.schedule(delivery, now.mono + wait_s)

@@ -205,7 +205,7 @@ class LogEngine:
         if courier is None:
             position = self._position(subscription.partition)
             courier = self._lanes.make(subscription, tenant.project, position + 1)
-        if open_.key not in courier.lane.open:
+        if open_.key not in courier.lane.opened.deliveries:
             courier.lane.adopt(open_, (), self._clock.now(), wait_s=0)
         self._lanes.make_ready(courier)
         return True
