@@ -1,7 +1,8 @@
 """Hold a lane's open deliveries: sealed, on the wire, to be tried again, or waiting behind the same object.
 
-What touches an object stands in that object's chain. The first of a chain may go; each other waits until the one before
-it is settled. A delivery of several objects is always the first of all its chains, for it was sealed when none was busy.
+What touches an object stands in that object's chain. The first of a chain may go; each other waits until the one
+before it is settled. A delivery of several objects is the first of all its chains, for it was sealed when none was
+busy.
 """
 
 from __future__ import annotations
@@ -46,14 +47,17 @@ class Opened:
         return is_first
 
     def remove(self, delivery: Delivery, mono: float) -> list[Object]:
-        """Take out a settled delivery; what waits behind it is due now. Return the objects that nobody holds any more."""
+        """Take out a settled delivery; what waits behind it is due now. Return the objects that are free."""
         del self.deliveries[delivery.key]
         self.rows -= delivery.has_row
         free: list[Object] = []
         for each in delivery.objects:
             chain = self._chains[each]
             was_first = chain[0] is delivery
-            chain.remove(delivery)
+            if was_first:
+                chain.popleft()
+            else:
+                chain.remove(delivery)
             if not chain:
                 del self._chains[each]
                 free.append(each)
