@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from angarium.store.memory import MemoryStore
+from angarium.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from angarium.store.contract import Store
 
-STORES: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore()}
+STORES: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore(), "sqlite": SqliteStore}
 
 
 @pytest.fixture(params=list(STORES))

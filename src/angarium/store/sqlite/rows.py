@@ -1,20 +1,25 @@
-"""Turn values into rows and back, small: rarely used members are packed into one column, numbers that lie near others
-are kept as their distance. What the columns are for stands beside the schema."""
+"""Turn values into rows and back.
+
+Rarely used members are packed into one column, numbers that lie near others are kept as their distance. What the
+columns are for stands beside the schema.
+"""
 
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from msgspec import Struct, json, msgpack
 
+from angarium.errors import StoreDamaged
 from angarium.model.delivery import Attempt, Key, Open, Origin, Settled, State
 from angarium.model.event import Entry, Event, Kind, Place
 from angarium.model.subscription import Version
 from angarium.model.wire import Phases, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
 Row = tuple[Any, ...]
 
@@ -25,8 +30,20 @@ ORIGINS = (Origin.LANE, Origin.TEST, Origin.REDELIVER)
 ORIGIN_NUMBERS = {origin: number for number, origin in enumerate(ORIGINS)}
 
 # Texts that most records hold have numbers; the order is what stored rows mean, so new ones go to the end.
-_REASONS = ("", *(Reason(name) for name in ("accepted", "status", "gone", "timeout", "refused", "reset", "dns", "tls",
-                                             "blocked", "bad_answer", "internal")))  # fmt: skip
+_REASONS: tuple[str, ...] = (
+    "",
+    Reason.ACCEPTED,
+    Reason.STATUS,
+    Reason.GONE,
+    Reason.TIMEOUT,
+    Reason.REFUSED,
+    Reason.RESET,
+    Reason.DNS,
+    Reason.TLS,
+    Reason.BLOCKED,
+    Reason.BAD_ANSWER,
+    Reason.INTERNAL,
+)
 _REASON_NUMBERS: dict[str, int] = {str(reason): number for number, reason in enumerate(_REASONS)}
 
 
@@ -43,7 +60,7 @@ class _Extra(Struct, array_like=True, frozen=True):
 
 
 class _SettledRecord(Struct, array_like=True, frozen=True):
-    """A settled delivery without its key and state; moments are counted from the last event's."""
+    """A settled delivery without its key, state and origin; moments are counted from the last event's."""
 
     settled_after_ms: int
     at_after_ms: int
@@ -51,18 +68,17 @@ class _SettledRecord(Struct, array_like=True, frozen=True):
     status: int
     reason: int | str
     took_ms: int
-    phases: tuple[int, ...]
-    origin: int
-    members: tuple[int, ...]
-    range: tuple[int, int] | None
-    answer: bytes
+    phases: tuple[int, ...] = ()
+    answer: bytes = b""
+    members: tuple[int, ...] = ()
+    first_offset: int = 0
+    count: int = 0
 
 
 class _OpenRecord(Struct, array_like=True, frozen=True):
-    """An open delivery without its key."""
+    """An open delivery without its key and origin."""
 
     members: tuple[int, ...]
-    origin: int
     attempts: int
     next_ms: int
     opened_ms: int
@@ -88,30 +104,46 @@ _read_extra = msgpack.Decoder(_Extra).decode
 _read_settled = msgpack.Decoder(_SettledRecord).decode
 _read_open = msgpack.Decoder(_OpenRecord).decode
 _read_attempt = msgpack.Decoder(_AttemptBody).decode
-_read_places = msgpack.Decoder(tuple[Place, ...]).decode
+_read_places = msgpack.Decoder(list[tuple[int, int, int]]).decode
 _read_version = json.Decoder(Version).decode
+_NO_EXTRA = _Extra()
+
+
+# -- entries ----------------------------------------------------------------------------------------------------------
 
 
 def event_columns(event: Event) -> Row:
-    """Return an event's columns: object, action, object_id, extra, data."""
+    """Return a published event's columns: object, action, object_id, crc, extra, data."""
     extra = None
     if event.url or event.actor or event.attributes or event.occurred_us:
         extra = _pack(_Extra(event.url, event.actor, event.attributes, event.occurred_us))
-    return event.object, event.action, event.object_id, extra, event.data
+    return _checked(event.object, event.action, event.object_id, extra, event.data)
 
 
 def entry_columns(entry: Entry) -> Row:
     """Return the same columns of an entry that is no published event."""
     if entry.version is not None:
-        return "", "", "", None, json.encode(entry.version)
+        return _checked("", "", "", None, json.encode(entry.version))
     event = entry.event if entry.kind == Kind.RESYNC and entry.event else Event("", "", "", "", "")
     extra = _Extra(event.url, event.actor, event.attributes, event.occurred_us, entry.target, entry.of, entry.of_ms)
-    return event.object, event.action, event.object_id, _pack(extra), event.data
+    return _checked(event.object, event.action, event.object_id, _pack(extra), event.data)
+
+
+def _checked(object_: str, action: str, object_id: str, extra: bytes | None, data: bytes) -> Row:
+    return object_, action, object_id, _crc(object_, action, object_id, extra, data), extra, data
+
+
+def _crc(object_: str, action: str, object_id: str, extra: bytes | None, data: bytes) -> int:
+    return crc32(data, crc32(f"{object_}\0{action}\0{object_id}\0".encode() + (extra or b"")))
 
 
 def entry_of(row: Row) -> Entry:
-    """Return a row's entry; a replay's without its event."""
-    _, partition, offset, accepted_ms, kind, project, tenant, object_, action, object_id, packed, data = row
+    """Return a row's entry, a replay's without its event; `StoreDamaged` when it is not as it was written."""
+    _, partition, offset, accepted_ms, kind, project, tenant, object_, action, object_id, crc, packed, data = row
+    if crc != _crc(object_, action, object_id, packed, data):
+        raise StoreDamaged(
+            f"entry {offset} of partition {partition} is not as it was written; restore the file from a copy"
+        )
     extra = _NO_EXTRA if packed is None else _read_extra(packed)
     if kind == Kind.MARKER:
         return Entry(partition, offset, accepted_ms, None, Kind.MARKER, version=_read_version(data))
@@ -130,21 +162,20 @@ def pack_places(places: Sequence[Place]) -> bytes:
 
 def unpack_places(packed: bytes) -> tuple[Place, ...]:
     """Return what `pack_places` packed."""
-    return tuple(Place(*place) for place in _read_place_rows(packed))
+    return tuple(Place(*place) for place in _read_places(packed))
 
 
-_read_place_rows = msgpack.Decoder(list[tuple[int, int, int]]).decode
-_NO_EXTRA = _Extra()
+# -- deliveries -------------------------------------------------------------------------------------------------------
 
 
-def key_columns(key: Key) -> Row:
+def key_columns(key: Key) -> tuple[int, int, int, int]:
     """Return a key's columns."""
     return key.partition, key.last_offset, key.subscription, key.last_ms
 
 
-def settled_row(settled: Settled, project: int) -> Row:
-    """Return how a delivery ended: its key's columns, project, state, origin, first_offset of a range, record."""
-    key, phases = settled.key, settled.phases
+def settled_row(settled: Settled, owner: tuple[int, int]) -> Row:
+    """Return how a delivery ended: its key's columns, project, tenant, state, origin, first_offset, record."""
+    key = settled.key
     record = _SettledRecord(
         settled.settled_ms - key.last_ms,
         settled.at_ms - key.last_ms,
@@ -152,18 +183,18 @@ def settled_row(settled: Settled, project: int) -> Row:
         settled.status,
         _REASON_NUMBERS.get(settled.reason, settled.reason),
         settled.took_ms,
-        _phases_packed(phases),
-        ORIGIN_NUMBERS[settled.origin],
-        _deltas(settled.members),
-        (settled.first_offset, settled.count) if settled.first_offset or settled.count else None,
+        _phases_packed(settled.phases),
         settled.answer,
+        _deltas(settled.members),
+        settled.first_offset,
+        settled.count,
     )
     return (
         key.partition,
         key.last_offset,
         key.subscription,
         key.last_ms,
-        project,
+        *owner,
         STATE_NUMBERS[settled.state],
         ORIGIN_NUMBERS[settled.origin],
         settled.first_offset if settled.count else None,
@@ -172,17 +203,16 @@ def settled_row(settled: Settled, project: int) -> Row:
 
 
 def settled_of(row: Row) -> Settled:
-    """Return a row's settled delivery; the row holds the key's columns, state and record."""
-    partition, last_offset, subscription, last_ms, state, packed = row
+    """Return a row's settled delivery; the row holds the key's columns, state, origin and record."""
+    partition, last_offset, subscription, last_ms, state, origin, packed = row
     record = _read_settled(packed)
-    first_offset, count = record.range or (0, 0)
     return Settled(
         Key(partition, last_offset, subscription, last_ms),
         STATES[state],
         record.settled_after_ms + last_ms,
-        _from_deltas(record.members),
-        first_offset,
-        count,
+        tuple(accumulate(record.members)),
+        record.first_offset,
+        record.count,
         record.attempts,
         record.status,
         _reason(record.reason),
@@ -190,21 +220,19 @@ def settled_of(row: Row) -> Settled:
         record.took_ms,
         Phases(*record.phases),
         record.answer,
-        ORIGINS[record.origin],
+        ORIGINS[origin],
     )
 
 
 def weight_of(packed: bytes) -> int:
-    """Return for how many deliveries a record counts."""
-    held = _read_settled(packed).range
-    return held[1] or 1 if held else 1
+    """Return for how many deliveries a settled one's record counts."""
+    return _read_settled(packed).count or 1
 
 
-def open_row(open_: Open, project: int) -> Row:
-    """Return an open delivery's row: its key's columns, project, origin, first_offset, record."""
+def open_row(open_: Open, owner: tuple[int, int]) -> Row:
+    """Return an open delivery's row: its key's columns, project, tenant, origin, first_offset, record."""
     record = _OpenRecord(
         _deltas(open_.members),
-        ORIGIN_NUMBERS[open_.origin],
         open_.attempts,
         open_.next_ms,
         open_.opened_ms,
@@ -214,16 +242,17 @@ def open_row(open_: Open, project: int) -> Row:
         open_.content_type,
     )
     first_offset = min((open_.key.last_offset, *open_.members))
-    return *key_columns(open_.key), project, ORIGIN_NUMBERS[open_.origin], first_offset, _pack(record)
+    return *key_columns(open_.key), *owner, ORIGIN_NUMBERS[open_.origin], first_offset, _pack(record)
 
 
 def open_of(row: Row) -> Open:
-    """Return a row's open delivery; the row holds the key's columns and the record."""
-    record = _read_open(row[4])
+    """Return a row's open delivery; the row holds the key's columns, origin and record."""
+    partition, last_offset, subscription, last_ms, origin, packed = row
+    record = _read_open(packed)
     return Open(
-        Key(*row[:4]),
-        _from_deltas(record.members),
-        ORIGINS[record.origin],
+        Key(partition, last_offset, subscription, last_ms),
+        tuple(accumulate(record.members)),
+        ORIGINS[origin],
         record.attempts,
         record.next_ms,
         record.opened_ms,
@@ -234,10 +263,11 @@ def open_of(row: Row) -> Open:
     )
 
 
-def member_rows(delivery: Open | Settled) -> Iterable[Row]:
-    """Return a row for each event of a delivery that is not its last."""
+def member_values(delivery: Open | Settled) -> Iterator[int]:
+    """Yield, one after the other, the values of a row for each event of a delivery that is not its last."""
     key = delivery.key
-    return ((key.partition, member, key.last_offset, key.subscription, key.last_ms) for member in delivery.members)
+    for member in delivery.members:
+        yield from (key.partition, member, key.last_offset, key.subscription, key.last_ms)
 
 
 def attempt_row(attempt: Attempt) -> Row:
@@ -255,11 +285,12 @@ def attempt_row(attempt: Attempt) -> Row:
 
 def attempt_of(row: Row) -> Attempt:
     """Return a row's attempt."""
-    body = _read_attempt(row[6])
+    partition, last_offset, subscription, last_ms, number, at_ms, packed = row
+    body = _read_attempt(packed)
     return Attempt(
-        Key(*row[:4]),
-        row[4],
-        row[5],
+        Key(partition, last_offset, subscription, last_ms),
+        number,
+        at_ms,
         body.status,
         _reason(body.reason),
         body.took_ms,
@@ -274,16 +305,11 @@ def _reason(stored: int | str) -> str:
 
 
 def _phases_packed(phases: Phases) -> tuple[int, ...]:
-    if not phases.total_us:
-        return ()
-    return phases.dns_us, phases.connect_us, phases.tls_us, phases.first_byte_us, phases.total_us
+    packed = (phases.dns_us, phases.connect_us, phases.tls_us, phases.first_byte_us, phases.total_us)
+    return packed if any(packed) else ()
 
 
 def _deltas(ascending: Sequence[int]) -> tuple[int, ...]:
     if not ascending:
         return ()
     return ascending[0], *(after - before for before, after in pairwise(ascending))
-
-
-def _from_deltas(deltas: Sequence[int]) -> tuple[int, ...]:
-    return tuple(accumulate(deltas))

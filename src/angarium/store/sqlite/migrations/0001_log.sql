@@ -16,6 +16,7 @@ CREATE TABLE tenant (
 ) STRICT;
 CREATE INDEX tenant_by_moment ON tenant (project, created_ms, name) WHERE created_ms IS NOT NULL;
 
+-- `head` is the last offset that is indexed: what lies above the last zone goes on from there.
 CREATE TABLE "partition" (
     "partition" INTEGER PRIMARY KEY, head INTEGER NOT NULL, floor INTEGER NOT NULL, registry INTEGER NOT NULL
 ) STRICT;
@@ -24,13 +25,14 @@ INSERT INTO "partition" SELECT "partition", 0, 0, 0 FROM each;
 
 CREATE TABLE progress ("partition" INTEGER PRIMARY KEY, watermark INTEGER NOT NULL) STRICT;
 
--- Events lie in commit order, so that appending touches the last page only. Their indexes, which would touch a page per
--- event, are tables that are brought up to date some thousands of events at a time. A zone is such a step; what lies
--- above the last zone is in no index yet. The longest column is last: what precedes it is read without it.
+-- Entries lie in commit order, so that appending touches the last page only. Their indexes, which would touch a page per
+-- entry, are tables that are brought up to date some thousands of entries at a time. A zone is such a step; what lies
+-- above the last zone is indexed in memory. The longest column is last: what precedes it is read without it.
+-- `crc` is of object, action, object_id, extra and data.
 CREATE TABLE event (
     sequence INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, tenant INTEGER NOT NULL,
     accepted_ms INTEGER NOT NULL, kind INTEGER NOT NULL, object TEXT NOT NULL, action TEXT NOT NULL,
-    object_id TEXT NOT NULL, extra BLOB, data BLOB NOT NULL
+    object_id TEXT NOT NULL, crc INTEGER NOT NULL, extra BLOB, data BLOB NOT NULL
 ) STRICT;
 CREATE TABLE event_place (
     "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -38,6 +40,9 @@ CREATE TABLE event_place (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE event_tenant (
     tenant INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (tenant, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event_project (
+    project INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (project, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE event_zone (
     first_sequence INTEGER PRIMARY KEY, last_sequence INTEGER NOT NULL, least_ms INTEGER NOT NULL, most_ms INTEGER NOT NULL
@@ -58,20 +63,20 @@ CREATE TABLE subscription (
     number INTEGER PRIMARY KEY, project INTEGER NOT NULL, tenant INTEGER NOT NULL, status TEXT NOT NULL, body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX subscription_by_project ON subscription (project);
-CREATE INDEX subscription_by_status ON subscription (project, status);
+CREATE INDEX subscription_by_project_status ON subscription (project, status);
 CREATE INDEX subscription_by_tenant ON subscription (tenant);
+CREATE INDEX subscription_by_tenant_status ON subscription (tenant, status);
 
 -- Whose a subscription is or was: deliveries outlive it.
 CREATE TABLE owner (
     subscription INTEGER PRIMARY KEY, project INTEGER NOT NULL, tenant INTEGER NOT NULL, "partition" INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX owner_by_tenant ON owner (tenant);
-CREATE INDEX owner_by_partition ON owner ("partition");
 
 CREATE TABLE subscription_version (
-    subscription INTEGER NOT NULL, from_offset INTEGER NOT NULL, body BLOB NOT NULL,
+    subscription INTEGER NOT NULL, from_offset INTEGER NOT NULL, "partition" INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (subscription, from_offset)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX subscription_version_by_partition ON subscription_version ("partition");
 
 CREATE TABLE lane (
     "partition" INTEGER NOT NULL, subscription INTEGER NOT NULL, "cursor" INTEGER NOT NULL, body BLOB NOT NULL,
@@ -79,35 +84,41 @@ CREATE TABLE lane (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lane_by_cursor ON lane ("partition", "cursor");
 
+-- A project or tenant of 0 is that of a subscription which never was.
 CREATE TABLE open (
     number INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL, subscription INTEGER NOT NULL,
-    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, origin INTEGER NOT NULL, first_offset INTEGER NOT NULL,
-    record BLOB NOT NULL, UNIQUE ("partition", last_offset, subscription, last_ms)
+    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, tenant INTEGER NOT NULL, origin INTEGER NOT NULL,
+    first_offset INTEGER NOT NULL, record BLOB NOT NULL, UNIQUE ("partition", last_offset, subscription, last_ms)
 ) STRICT;
 CREATE INDEX open_by_project ON open (project, last_ms, "partition", last_offset, subscription);
+CREATE INDEX open_by_tenant ON open (tenant, last_ms, "partition", last_offset, subscription);
 CREATE INDEX open_by_subscription ON open (subscription, last_ms, "partition", last_offset);
 CREATE INDEX open_by_need ON open ("partition", first_offset) WHERE origin <> 1;
 
 -- What was settled is written in commit order first, and moved under its key some thousands at a time.
--- State 0 is delivered: most rows, so that they are left out of the indexes over failures.
+-- State 0 is delivered: most rows, so that they are left out of the indexes over failures. `first_offset` is a range's.
 CREATE TABLE delivery_lately (
     number INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL, subscription INTEGER NOT NULL,
-    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, state INTEGER NOT NULL, origin INTEGER NOT NULL,
-    first_offset INTEGER, record BLOB NOT NULL
+    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, tenant INTEGER NOT NULL, state INTEGER NOT NULL,
+    origin INTEGER NOT NULL, first_offset INTEGER, record BLOB NOT NULL
 ) STRICT;
 CREATE TABLE delivery (
     "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL, subscription INTEGER NOT NULL,
-    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, state INTEGER NOT NULL, origin INTEGER NOT NULL,
-    first_offset INTEGER, record BLOB NOT NULL, PRIMARY KEY ("partition", last_offset, subscription, last_ms)
+    last_ms INTEGER NOT NULL, project INTEGER NOT NULL, tenant INTEGER NOT NULL, state INTEGER NOT NULL,
+    origin INTEGER NOT NULL, first_offset INTEGER, record BLOB NOT NULL,
+    PRIMARY KEY ("partition", last_offset, subscription, last_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_project ON delivery (project, last_ms, "partition", last_offset, subscription);
+CREATE INDEX delivery_by_tenant ON delivery (tenant, last_ms, "partition", last_offset, subscription);
 CREATE INDEX delivery_by_subscription ON delivery (subscription, last_ms, "partition", last_offset);
-CREATE INDEX delivery_by_state ON delivery (project, state, last_ms, "partition", last_offset, subscription)
+CREATE INDEX failed_by_project ON delivery (project, state, last_ms, "partition", last_offset, subscription)
     WHERE state > 0;
-CREATE INDEX delivery_by_subscription_state ON delivery (subscription, state, last_ms, "partition", last_offset)
+CREATE INDEX failed_by_tenant ON delivery (tenant, state, last_ms, "partition", last_offset, subscription)
     WHERE state > 0;
-CREATE INDEX delivery_of_ranges ON delivery ("partition", last_offset, first_offset) WHERE first_offset IS NOT NULL;
-CREATE INDEX delivery_of_tests ON delivery (last_ms) WHERE origin = 1;
+CREATE INDEX failed_by_subscription ON delivery (subscription, state, last_ms, "partition", last_offset)
+    WHERE state > 0;
+CREATE INDEX delivery_of_ranges ON delivery (tenant, last_offset, first_offset) WHERE first_offset IS NOT NULL;
+CREATE INDEX delivery_of_tests ON delivery (last_ms, "partition", last_offset, subscription) WHERE origin = 1;
 
 -- Which delivery settles an event that is not its last.
 CREATE TABLE member (

@@ -1,0 +1,48 @@
+"""Bring a file's schema up to date, one numbered migration after the other, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from angarium.errors import StoreWrong
+from angarium.store.sqlite.statements import run, value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from angarium.store.sqlite.statements import Migration
+
+
+def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int:
+    """Make the migrations that the file has not had; return how many.
+
+    `StoreWrong` when the file is of something else, newer than the program, or had a migration that is another now.
+    """
+    if not value(connection, "has_migrations"):
+        if value(connection, "has_tables"):
+            raise StoreWrong("the file holds another program's tables; name one that is new or a store of ours")
+        with connection:
+            run(connection, "create_migration")
+    missing = migrations[_agreed(run(connection, "schema_of"), migrations) :]
+    for migration in missing:
+        with connection:
+            connection.execute(migration.sql)
+            run(connection, "add_migration", (migration.number, migration.name, migration.digest))
+    return len(missing)
+
+
+def _agreed(had: Sequence[tuple[int, str, bytes]], migrations: Sequence[Migration]) -> int:
+    """Return how many migrations the file has had, all of them ours."""
+    if len(had) > len(migrations):
+        raise StoreWrong(
+            f"the store has migration {had[-1][1]}, newer than this program's last, {migrations[-1].name}; "
+            "run a program that is at least as new as the one that wrote the store"
+        )
+    for (number, name, digest), ours in zip(had, migrations, strict=False):
+        if (number, name, digest) != (ours.number, ours.name, ours.digest):
+            raise StoreWrong(
+                f"the store was made with another {name} than this program's {ours.name}; run the program that made it"
+            )
+    return len(had)

@@ -1,0 +1,26 @@
+"""Find entries by their place: through memory when they are not indexed yet, else through the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import json
+
+from angarium.store.sqlite.statements import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+    from angarium.store.sqlite.fresh import Fresh
+
+
+def find(connection: apsw.Connection, fresh: Fresh, partition: int, offsets: Iterable[int]) -> dict[int, int]:
+    """Return, by offset, the numbers in commit order of the entries that are there."""
+    asked = set(offsets)
+    places = {offset: sequence for offset in asked if (sequence := fresh.at(partition, offset)) is not None}
+    if older := sorted(asked - places.keys()):
+        wanted = {"partition": partition, "offsets": json.encode(older).decode()}
+        places |= dict(run(connection, "places_at", wanted))
+    return places

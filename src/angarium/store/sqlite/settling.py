@@ -1,0 +1,120 @@
+"""Write flushes: what several of them say of one row comes down to what the last one says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from angarium.model.delivery import TEST_OFFSET
+from angarium.store.sqlite import bodies
+from angarium.store.sqlite.rows import (
+    STATE_NUMBERS,
+    attempt_row,
+    key_columns,
+    member_values,
+    open_row,
+    settled_row,
+    weight_of,
+)
+from angarium.store.sqlite.statements import run_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+    from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled
+    from angarium.store.contract import Settlement
+    from angarium.store.sqlite.ledger import Ledger
+
+
+class Settling:
+    """What some flushes, taken in in their order, make of each row; None deletes it."""
+
+    def __init__(self) -> None:
+        self._settled: dict[Key, Settled] = {}
+        self._attempts: dict[tuple[Key, int], Attempt] = {}
+        self._opens: dict[Key, Open | None] = {}
+        self._lanes: dict[tuple[int, int], LaneRow | None] = {}
+        self._watermarks: dict[int, int] = {}
+
+    def add(self, settlement: Settlement) -> None:
+        """Take in a flush: what it deletes first."""
+        self._opens |= dict.fromkeys(settlement.closed)
+        self._lanes |= dict.fromkeys(settlement.lanes_gone)
+        self._opens |= {opened.key: opened for opened in settlement.opened}
+        self._lanes |= {(lane.partition, lane.subscription): lane for lane in settlement.lanes}
+        self._settled |= {settled.key: settled for settled in settlement.settled}
+        self._attempts |= {(attempt.key, attempt.number): attempt for attempt in settlement.attempts}
+        self._watermarks |= settlement.watermarks
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to write."""
+        return not (self._settled or self._attempts or self._opens or self._lanes or self._watermarks)
+
+    def write(self, connection: apsw.Connection, ledger: Ledger, lately: set[Key]) -> set[Key]:
+        """Write it all; return what is settled lately. `lately` is what this transaction has settled before."""
+        owners = ledger.owners(key.subscription for key in (*self._settled, *self._opens))
+        self._write_opens(connection, owners)
+        self._write_lanes(connection)
+        if self._settled:
+            self._write_settled(connection, ledger, lately, owners)
+        run_each(connection, "add_attempts", _flat(attempt_row(each) for each in self._attempts.values()))
+        run_each(connection, "put_watermarks", _flat(self._watermarks.items()))
+        return set(self._settled)
+
+    def _write_opens(self, connection: apsw.Connection, owners: dict[int, tuple[int, int]]) -> None:
+        run_each(connection, "close", _flat(key_columns(key) for key, open_ in self._opens.items() if open_ is None))
+        opened = [open_ for open_ in self._opens.values() if open_ is not None]
+        run_each(connection, "put_opens", _flat(open_row(open_, owners[open_.key.subscription]) for open_ in opened))
+        run_each(connection, "add_members", [value for open_ in opened for value in member_values(open_)])
+
+    def _write_lanes(self, connection: apsw.Connection) -> None:
+        run_each(connection, "delete_lanes", _flat(key for key, lane in self._lanes.items() if lane is None))
+        lanes = [lane for lane in self._lanes.values() if lane is not None]
+        rows = ((lane.partition, lane.subscription, lane.cursor, bodies.pack(lane)) for lane in lanes)
+        run_each(connection, "put_lanes", _flat(rows))
+
+    def _write_settled(
+        self, connection: apsw.Connection, ledger: Ledger, lately: set[Key], owners: dict[int, tuple[int, int]]
+    ) -> None:
+        recent, moved_to = ledger.lately, ledger.moved_to
+        counts = delete_settled(
+            connection,
+            lately=[key for key in self._settled if key in recent or key in lately],
+            longer_ago=[
+                key
+                for key in self._settled
+                if key.last_offset <= moved_to.get(key.partition, 0) or key.last_offset >= TEST_OFFSET
+            ],
+        )
+        values: list[Any] = []
+        for key, settled in self._settled.items():
+            owner = owners[key.subscription]
+            values += settled_row(settled, owner)
+            counts[owner[0], STATE_NUMBERS[settled.state]] += settled.count or 1
+        run_each(connection, "add_settled", values)
+        run_each(connection, "add_members", [value for each in self._settled.values() for value in member_values(each)])
+        write_counts(connection, counts)
+
+
+def delete_settled(
+    connection: apsw.Connection, *, lately: Iterable[Key] = (), longer_ago: Iterable[Key] = ()
+) -> Counter[tuple[int, int]]:
+    """Delete how some deliveries ended; return what that takes from the counts of each project and state."""
+    deleted = run_each(connection, "delete_settled_lately", _flat(map(key_columns, lately)))
+    deleted += run_each(connection, "delete_settled", _flat(map(key_columns, longer_ago)))
+    counts: Counter[tuple[int, int]] = Counter()
+    for project, state, record in deleted:
+        counts[project, state] -= weight_of(record)
+    return counts
+
+
+def write_counts(connection: apsw.Connection, counts: Counter[tuple[int, int]]) -> None:
+    """Add to the counts of each project and state."""
+    run_each(connection, "count_settled", [value for key, total in counts.items() for value in (*key, total)])
+
+
+def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    return [value for row in rows for value in row]
