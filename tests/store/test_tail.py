@@ -23,7 +23,7 @@ from tests.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from angarium.store.contract import Store
 
@@ -90,28 +90,23 @@ async def test_entries_come_in_order_and_without_those_that_are_not_there(store:
     assert await store.entries(PARTITION, []) == []
 
 
-async def test_listeners_hear_of_moved_partitions(store: Store) -> None:
-    heard: list[int] = []
-    woken = asyncio.Event()
-
-    def listen(partitions: Sequence[int]) -> None:
-        heard.extend(partitions)
-        woken.set()
-
-    store.listen(listen)
-    await store.accept(publish(event(1), event(2, tenant="2")))
-    await asyncio.wait_for(woken.wait(), 10)
-    assert sorted(heard) == sorted([PARTITION, partition_of(PROJECT, "2")])
+async def test_listeners_hear_of_moved_partitions_and_their_heads(store: Store) -> None:
+    heard: asyncio.Queue[Mapping[int, int]] = asyncio.Queue()
+    store.listen(heard.put_nowait)
+    accepted = store.accept(publish(event(1), event(2, tenant="2"), event(3)))
+    assert await asyncio.wait_for(heard.get(), 10) == {PARTITION: 2, partition_of(PROJECT, "2"): 1}
+    assert accepted.done()
 
 
 async def test_listeners_hear_of_a_changed_registry(store: Store) -> None:
-    heard: asyncio.Queue[Sequence[int]] = asyncio.Queue()
+    await fill(store, 3)
     await subscribe(store)
     changed = await store.subscription(1)
     assert changed is not None
+    heard: asyncio.Queue[Mapping[int, int]] = asyncio.Queue()
     store.listen(heard.put_nowait)
     await store.change(changed, None, revision=1)
-    assert list(await asyncio.wait_for(heard.get(), 10)) == [PARTITION]
+    assert await asyncio.wait_for(heard.get(), 10) == {PARTITION: 4}
 
 
 async def test_what_was_accepted_is_seen_at_once(store: Store) -> None:
