@@ -12,6 +12,7 @@ finish counts for nothing, for it may have died before it did the work.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 BODY_MAX = 64 * 1024
 """How much of an answer's body is read, in bytes."""
 
+_FREQUENT_BYTES_MAX = 256
 _TOO_LARGE = 100  # CURLE_TOO_LARGE, which pycurl does not name.
 _REASONS = {
     pycurl.E_OPERATION_TIMEDOUT: Reason.TIMEOUT,
@@ -77,12 +79,20 @@ def response(status: int, lines: Iterable[bytes], chunks: list[bytes], took: Pha
 def _headers(lines: Iterable[bytes]) -> tuple[tuple[str, str], ...]:
     headers: list[tuple[str, str]] = []
     for line in lines:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            headers.append((name.lower(), value.strip()))
-        elif name.startswith("HTTP/"):
+        header = _frequent(line) if len(line) <= _FREQUENT_BYTES_MAX else _header(line)
+        if header is not None:
+            headers.append(header)
+        elif line.startswith(b"HTTP/"):
             headers.clear()  # What was before belonged to an interim answer.
     return tuple(headers)
+
+
+def _header(line: bytes) -> tuple[str, str] | None:
+    name, colon, value = line.decode("latin-1").partition(":")
+    return (name.lower(), value.strip()) if colon and not name.startswith("HTTP/") else None
+
+
+_frequent = lru_cache(maxsize=4096)(_header)  # Most receivers say the same each time: half of the cost of reading it.
 
 
 def has_status(code: int, *, status: int, is_head_whole: bool, message: str) -> bool:

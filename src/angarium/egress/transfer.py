@@ -61,7 +61,7 @@ class Handle:
         self._chunks: list[bytes] = []
         self._body_size = 0
         self._is_sent = False
-        self._blocked = ""
+        self._refused: NoResponse | None = None
         self._configure(options)
 
     def _configure(self, options: Options) -> None:
@@ -98,7 +98,7 @@ class Handle:
         self._chunks.clear()
         self._body_size = 0
         self._is_sent = False
-        self._blocked = ""
+        self._refused = None
         setopt = self.curl.setopt
         if route is not self._route:
             self._route = route
@@ -137,9 +137,9 @@ class Handle:
             rule = self._route.way.judge(ip_address(address[0]))
             if rule is None:
                 return _Lent(family, kind, protocol)
-            self._blocked = f"{address[0]} is denied: {rule}"
-        except (OSError, ValueError) as error:
-            self._blocked = f"no socket for {address[0]}: {error}"
+            self._refused = NoResponse(Reason.BLOCKED, f"{address[0]} is denied: {rule}")
+        except (OSError, ValueError) as error:  # Out of descriptors, above all.
+            self._refused = NoResponse(Reason.INTERNAL, f"no socket for {address[0]}: {error}")
         return _NO_SOCKET
 
     def _before_request(self, peer: str, _own: str, _peer_port: int, _own_port: int) -> int:
@@ -165,8 +165,8 @@ class Handle:
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if not code:
             return response(status, self._lines, self._chunks, took)
-        if self._blocked:
-            return NoResponse(Reason.BLOCKED, self._blocked, took)
+        if self._refused is not None:
+            return NoResponse(self._refused.reason, self._refused.detail, took)
         if code == pycurl.E_ABORTED_BY_CALLBACK:
             return self._aborted(took)
         is_head_whole = bool(self._lines) and (self._body_size > 0 or not self._lines[-1].strip())
@@ -197,7 +197,10 @@ def failed(transfer: Transfer, error: Exception) -> NoResponse:
 def _lines(request: Request) -> list[str] | list[bytes]:
     """Return the request's header lines; `ValueError` where one would become two."""
     lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-    if not any(name == "content-type" for name, _ in request.headers):
+    for name, _ in request.headers:
+        if name == "content-type":
+            break
+    else:
         lines.append("content-type:")  # Else libcurl calls it a form.
     lines.append("expect:")  # Never wait for a 100.
     text = "\n".join(lines)

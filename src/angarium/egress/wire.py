@@ -15,6 +15,7 @@ import os
 import select
 import time
 from collections import deque
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 Report = list[tuple[Transfer, Response | NoResponse]]
 
 _REST_S = 60.0
+_EVENTS = {
+    pycurl.POLL_NONE: 0,
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+    pycurl.POLL_REMOVE: 0,
+}
 _IN: int = pycurl.CSELECT_IN
 _OUT: int = pycurl.CSELECT_OUT
 _CLOSED = "the sender was stopped"
@@ -62,7 +70,7 @@ class Wire:
 
     def wake(self) -> None:
         """See to it that what was handed over is begun."""
-        if self._is_asleep:
+        if self._is_asleep and not self._is_stopping:
             self._is_asleep = False
             os.eventfd_write(self._wake_fd, 1)
 
@@ -82,7 +90,7 @@ class Wire:
         self._poll = select.epoll()
         self._poll.register(self._wake_fd, select.EPOLLIN)
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * self._max_in_flight)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_in_flight)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         while not self._is_stopping:
@@ -140,6 +148,7 @@ class Wire:
             self._ended.append((transfer, failed(transfer, error)))
         else:
             self._running[handle.curl] = handle
+            self._due_at = 0.0  # Not every pycurl tells the timer of what `add_handle` wants.
 
     def _gather(self) -> None:
         left = 1
@@ -175,17 +184,15 @@ class Wire:
     # -- called by libcurl ---------------------------------------------------------------------------------------------
 
     def _watch(self, what: int, fd: int, _multi: pycurl.CurlMulti, _data: object) -> None:
-        if what == pycurl.POLL_REMOVE:
-            self._interests[fd] = 0
-            return
-        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
-        try:
-            if fd in self._interests:
-                self._poll.modify(fd, events)
-            else:
+        events = _EVENTS[what]
+        if events:
+            try:
+                if fd in self._interests:
+                    self._poll.modify(fd, events)
+                else:
+                    self._poll.register(fd, events)
+            except FileNotFoundError:  # Another socket had this number.
                 self._poll.register(fd, events)
-        except FileNotFoundError:  # Another socket had this number.
-            self._poll.register(fd, events)
         self._interests[fd] = events
 
     def _set_timer(self, wait_ms: int) -> None:
@@ -194,7 +201,8 @@ class Wire:
     def _forget(self, fd: int) -> None:
         """Unregister an idle socket that has something to say: its receiver closed it, which libcurl sees by itself."""
         self._interests.pop(fd, None)
-        self._poll.unregister(fd)
+        with suppress(OSError):  # Closed meanwhile.
+            self._poll.unregister(fd)
 
 
 def _ready(events: int) -> int:
