@@ -16,6 +16,7 @@ class Courier:
     """One lane with its route."""
 
     __slots__ = (
+        "is_counted",
         "is_reading",
         "is_ready",
         "is_stopped",
@@ -33,6 +34,7 @@ class Courier:
         self.lane.resumed_ms = subscription.resumed_ms
         self.is_ready = False  # it stands in the row of those who may have something to send
         self.is_reading = False  # its lane's log is being read on
+        self.is_counted = True  # what waits for it is as its row says
         self.is_stopped = False  # it was disabled or deleted; its marker will close it
         self.wakes_at: float | None = None
         self.took_s = 0.0

@@ -6,23 +6,23 @@ import asyncio
 from random import Random
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from angarium.engine.catchup import CatchUp
 from angarium.engine.contract import LaneView
+from angarium.engine.disabling import disable
 from angarium.engine.janitor import Janitor
 from angarium.engine.jobs import Jobs
 from angarium.engine.lanes import Lanes
 from angarium.engine.poster import Poster
 from angarium.engine.reader import Reader
+from angarium.engine.recounting import recount
 from angarium.engine.recovery import Recovery
 from angarium.engine.registry import Registry
 from angarium.engine.ring import Ring
 from angarium.engine.settler import Settler
 from angarium.engine.tail import Tail
-from angarium.errors import AngariumError, Conflict
-from angarium.model.subscription import Owed, Status, Version
-from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, SUBSCRIPTION_DISABLED, emit
+from angarium.errors import AngariumError
+from angarium.model.subscription import Owed, Status
+from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, emit
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     Watcher = Callable[[Sequence[Open], Sequence[Settled]], None]
 
 _MIB = 1024 * 1024
-_CHANGES_MAX = 10
 
 
 class LogEngine:
@@ -61,7 +60,7 @@ class LogEngine:
         dice: Random | None = None,
     ) -> None:
         self._store, self._clock, self._ids = store, clock, ids
-        self._registry = Registry(store)
+        self._registry, self._catchup = Registry(store), CatchUp(store)
         self._ring = Ring(events_max=settings.events_in_memory, bytes_max=settings.megabytes_in_memory * _MIB)
         self._settler = Settler(store, watermarks=self._watermarks, flushed=self._flushed)
         self._tail = Tail(
@@ -95,14 +94,14 @@ class LogEngine:
         self._reader = self._lanes.reader = Reader(
             clock=clock,
             registry=self._registry,
-            catchup=CatchUp(store),
+            catchup=self._catchup,
             ring=self._ring,
             settler=self._settler,
             position=self._position,
             ready=self._lanes.make_ready,
         )
         self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
-        self._janitor = Janitor(store=store, clock=clock, settings=settings)
+        self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
         self._written: dict[int, int] = {}
         self._watchers: list[Watcher] = []
         self._waiting: dict[int, list[Future[None]]] = {}
@@ -123,9 +122,10 @@ class LogEngine:
         await self._jobs.open()
         self._janitor.open()
         self._is_open = True
+        self._spawn(recount(found.behind, found.positions, registry=self._registry, catchup=self._catchup))
         took_ms = int((self._clock.now().mono - started.mono) * 1000)
         entries = sum(found.heads.values()) - sum(found.positions.values())
-        emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=found.behind, took_ms=took_ms)
+        emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=len(found.behind), took_ms=took_ms)
 
     async def close(self, *, within_s: float) -> None:
         """Seal no more, let what is on the wire end, settle, and stop."""
@@ -319,32 +319,9 @@ class LogEngine:
         self._spawn(self._disable(subscription, reason))
 
     async def _disable(self, subscription: Subscription, reason: str) -> None:
-        """Disable a subscription for a reason of ours: nothing is pushed any more, the feed goes on."""
-        for _ in range(_CHANGES_MAX):
-            now = await self._store.subscription(subscription.number)
-            if now is None or now.status is Status.DISABLED:
-                return
-            changed = replace(
-                now,
-                status=Status.DISABLED,
-                owed=Owed.FEED,
-                reason=reason,
-                updated_ms=max(now.updated_ms, self._clock.now().wall_ms),
-            )
-            version = Version(now.number, 0, Owed.FEED, now.rule, now.dialect)
-            try:
-                await self._store.change(changed, version, revision=now.revision)
-            except Conflict:
-                continue
-            emit(
-                SUBSCRIPTION_DISABLED,
-                subscription=now.id,
-                project=now.project,
-                tenant=now.tenant,
-                reason=reason,
-            )
-            await self.changed(changed)
-            return
+        disabled = await disable(self._store, self._clock, subscription.number, reason)
+        if disabled is not None:
+            await self.changed(disabled)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))

@@ -9,6 +9,8 @@ from angarium.errors import AngariumError
 from angarium.telemetry import LOG_RETAINED, STORE_FAILED, emit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from angarium.clock import Clock
     from angarium.settings import Settings
     from angarium.store.contract import Store
@@ -16,16 +18,21 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 ROWS_MAX = 500
 REST_S = 60.0
+EXPIRE_REST_S = 3600.0
 BREATH_S = 0.05
 CLOCK_JUMP_S = 60.0
 CLOCK_PAUSE_S = 600.0
 
 
 class Janitor:
-    """Run retention beside everything else; it pauses for ten minutes when the wall clock has jumped."""
+    """Run retention beside everything else; it pauses for ten minutes when the wall clock has jumped.
 
-    def __init__(self, *, store: Store, clock: Clock, settings: Settings) -> None:
-        self._store, self._clock, self._settings = store, clock, settings
+    What lanes still need stays beyond the retention, up to `ANGARIUM_RETENTION_MAX`: `expire` has them let go of it.
+    """
+
+    def __init__(self, *, store: Store, clock: Clock, settings: Settings, expire: Callable[[int], None]) -> None:
+        self._store, self._clock, self._settings, self._expire = store, clock, settings, expire
+        self._expired_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self._drift_s: float | None = None
 
@@ -52,6 +59,9 @@ class Janitor:
     async def retain(self) -> int:
         """Drop all that is too old now; return how many rows went."""
         started, dropped = self._clock.now(), 0
+        if started.mono - self._expired_at > EXPIRE_REST_S:
+            self._expired_at = started.mono
+            self._expire(started.wall_ms - self._settings.retention_max * DAY_MS)
         before_ms = started.wall_ms - self._settings.retention_days * DAY_MS
         while True:
             rows = await self._store.retain(before_ms=before_ms, limit=ROWS_MAX, now_ms=started.wall_ms)

@@ -149,7 +149,7 @@ class Lanes:
         lane.count(entry.offset)
         if courier.wakes_at is None and not (courier.is_ready or courier.is_reading or lane.is_paused):
             self.make_ready(courier)
-        self._settler.lane(lane, is_urgent=False)
+        courier.is_counted = False
         return True
 
     def make(self, subscription: Subscription, project: Project | None, offset: int) -> Courier:
@@ -326,7 +326,13 @@ class Lanes:
         self.fall_behind(courier)
         courier.lane.leave(self._clock.now())
         self._carry_out(courier)
-        self.reader.expire(courier, before_ms)
+        self.reader.expire(courier, before_ms, State.EXHAUSTED)
+
+    def expire_all(self, before_ms: int) -> None:
+        """Expire, in lanes that are behind, what was accepted before a moment: the log keeps it no longer."""
+        for courier in self.couriers.values():
+            if courier.lane.is_behind and not courier.is_reading:
+                self.reader.expire(courier, before_ms, State.EXPIRED)
 
     def close_lane(self, marker: Entry) -> None:
         """End a lane at the marker from which on it is owed nothing."""
@@ -378,10 +384,14 @@ class Lanes:
         )
 
     def _sweep(self) -> None:
-        """Forget lanes that have held nothing for a while."""
+        """Forget lanes that have held nothing for a while; note how much waits for those that are behind."""
         idle = [courier for courier in self.couriers.values() if courier.lane.is_idle and not courier.is_ready]
         for courier in idle:
             if courier.is_swept:
                 del self.couriers[courier.lane.number]
             courier.is_swept = True
+        for courier in self.couriers.values():
+            if courier.lane.is_behind and not courier.is_counted:
+                courier.is_counted = True
+                self._settler.lane(courier.lane, is_urgent=False)
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

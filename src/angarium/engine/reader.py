@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from angarium.model.event import Entry
 
 AWAY_S = 0.5
+_REASONS = {State.EXHAUSTED: "lifetime", State.EXPIRED: "retention"}
 
 
 class _Range(Struct):
@@ -58,9 +59,9 @@ class Reader:
         """Read on for a lane; it joins the live ones when it has come to the tail."""
         self._begin(courier, self._read(courier))
 
-    def expire(self, courier: Courier, before_ms: int) -> None:
-        """Exhaust, as one range, what was accepted before a moment and waits from the lane's cursor on."""
-        self._begin(courier, self._expire(courier, before_ms))
+    def expire(self, courier: Courier, before_ms: int, state: State) -> None:
+        """Settle, as one range, what was accepted before a moment and waits from the lane's cursor on."""
+        self._begin(courier, self._expire(courier, before_ms, state))
 
     async def close(self) -> None:
         """Read no more."""
@@ -119,7 +120,7 @@ class Reader:
         self._settler.lane_gone(lane)
         return True
 
-    async def _expire(self, courier: Courier, before_ms: int) -> None:
+    async def _expire(self, courier: Courier, before_ms: int, state: State) -> None:
         lane, subscription = courier.lane, courier.route.subscription
         after = lane.progress.read_to
         tenant = await self._registry.load(subscription.project, subscription.tenant)
@@ -132,15 +133,15 @@ class Reader:
             self._settler.settle(
                 Settled(
                     key,
-                    State.EXHAUSTED,
+                    state,
                     self._clock.now().wall_ms,
                     first_offset=found.first,
                     count=found.count,
-                    reason="lifetime",
+                    reason=_REASONS[state],
                 ),
                 closes=False,
             )
-            emit(DELIVERY_EXHAUSTED, subscription=subscription.id, events=found.count, reason="lifetime")
+            emit(DELIVERY_EXHAUSTED, subscription=subscription.id, events=found.count, reason=_REASONS[state])
         self._settler.lane(lane)
 
     async def _range(self, courier: Courier, tenant: TenantSubscriptions, before_ms: int) -> _Range:

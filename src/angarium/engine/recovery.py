@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from angarium.core.coalescing import Object, object_of
+from angarium.engine.courier import Courier
 from angarium.engine.skipping import Skips
 from angarium.model.delivery import Origin, Settled, State
 from angarium.model.event import Entry
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from angarium.clock import Moment
-    from angarium.engine.courier import Courier
     from angarium.engine.lanes import Lanes
     from angarium.engine.registry import Registry
     from angarium.engine.settler import Settler
@@ -33,7 +33,7 @@ class Recovered(Struct):
     positions: Mapping[int, int]
     heads: Mapping[int, int]
     opens: int = 0
-    behind: int = 0
+    behind: dict[int, tuple[Courier, int]] = {}
 
 
 class Recovery:
@@ -62,7 +62,7 @@ class Recovery:
             courier = await self._courier(row.subscription, position)
             if courier is None:
                 continue  # Its deletion took the row with it, or is about to.
-            found.behind += 1
+            found.behind[row.subscription] = courier, row.counted_to
             courier.lane.restore(row, self._now)
             courier.lane.counted_to = max(courier.lane.counted_to, position)
             if courier.route.subscription.status in (Status.DISABLED, Status.UNVERIFIED):

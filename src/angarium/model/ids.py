@@ -13,6 +13,7 @@ which has no subscription, once in 2^74.
 from __future__ import annotations
 
 import re
+from functools import lru_cache, partial
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -23,6 +24,7 @@ _CHECK = 0x616E6761  # Four bytes that every block of ours holds.
 _FRAME = (0xFF << 120) | (3 << 110) | 0xFFFFFFFF
 _DIGITS = re.compile(r"[0-9a-f]{44}")
 _MS_END = 1 << 42  # In the year 2109.
+_RECENT = 16_384
 
 
 class Ids:
@@ -35,10 +37,12 @@ class Ids:
         cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305  one block of unique content, never a message
         self._encrypt = cipher.encryptor().update
         self._decrypt = cipher.decryptor().update
+        # A publisher is answered an event's id, and moments later its receivers are sent it.
+        self._event = lru_cache(maxsize=_RECENT)(partial(self._encode, "evt_"))
 
     def event(self, partition: int, offset: int, accepted_ms: int) -> str:
         """Return the id of the event at a place of the log."""
-        return self._encode("evt_", accepted_ms, partition, offset, 0)
+        return self._event(accepted_ms, partition, offset, 0)
 
     def delivery(self, key: Key) -> str:
         """Return a delivery's id."""
