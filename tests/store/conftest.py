@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +16,26 @@ if TYPE_CHECKING:
 
     from angarium.store.contract import Store
 
-STORES: dict[str, Callable[[Path], Store]] = {"memory": lambda _: MemoryStore(), "sqlite": SqliteStore}
+STORES: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda _: MemoryStore(),
+    "sqlite": SqliteStore,
+    "sqlite, indexed at once": partial(SqliteStore, unindexed_max=1),
+}
 
 
 @pytest.fixture(params=list(STORES))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Open an empty store of each kind, and close it afterwards."""
     made = STORES[request.param](tmp_path / "angarium.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Open an empty SQLite store, and close it afterwards."""
+    made = SqliteStore(tmp_path / "angarium.db")
     await made.open()
     yield made
     await made.close()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from angarium.core.partitioning import partition_of
 from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled, State
 from angarium.model.event import Entry, Event, Kind
 from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
 from angarium.model.wire import Phases
-from angarium.store.contract import Publish, Settlement
+from angarium.store.contract import Page, Publish, Settlement
 
 if TYPE_CHECKING:
-    from angarium.store.contract import Receipt, Store
+    from collections.abc import Awaitable, Callable
+
+    from angarium.store.contract import Listing, Receipt, Store
+
+T = TypeVar("T")
 
 NOON = 1_790_000_000_000
 """The moment at which these tests begin, in milliseconds."""
@@ -155,3 +159,18 @@ def resync(shown: Event, *, target: int = 1, now_ms: int = NOON) -> Entry:
 def watermark(offset: int, *, tenant: str = TENANT) -> Settlement:
     """Return a flush that moves a watermark alone."""
     return Settlement(watermarks={partition_of(PROJECT, tenant): offset})
+
+
+async def walk(read: Callable[[Page], Awaitable[Listing[T]]], *, limit: int = 2) -> list[list[T]]:
+    """Walk through a list to its end and back, which must show the same; return the pages, newest first."""
+    page = await read(Page(limit=limit))
+    down = [list(page.data)]
+    while page.next:
+        page = await read(Page(limit=limit, after=page.next))
+        down.append(list(page.data))
+    up = list(page.data)
+    while page.prev:
+        page = await read(Page(limit=limit, before=page.prev))
+        up = [*page.data, *up]
+    assert up == [each for found in down for each in found]
+    return down

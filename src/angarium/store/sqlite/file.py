@@ -13,7 +13,7 @@ from angarium.store.sqlite.migrating import migrate
 from angarium.store.sqlite.ownership import Ownership
 from angarium.store.sqlite.readers import Readers
 from angarium.store.sqlite.statements import load_migrations
-from angarium.store.sqlite.writer import Change, Writer
+from angarium.store.sqlite.writer import UNINDEXED_MAX, Change, Writer
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -29,8 +29,9 @@ T = TypeVar("T")
 class File:
     """A store's file while it is open: its owner's lock, writer, readers, and what the event loop knows of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, unindexed_max: int = UNINDEXED_MAX) -> None:
         self._path = path
+        self._unindexed_max = unindexed_max
         self._ownership = Ownership(path)
         self._woken: list[Callable[[Mapping[int, int]], None]] = []
         self._heads: dict[int, int] = {}
@@ -49,7 +50,7 @@ class File:
         self._floors = dict(self._ledger.floors)
         self._registry = dict(self._ledger.registry)
         self._readers = Readers(self._path)
-        self._writer = Writer(self._connection, self._ledger, asyncio.get_running_loop(), self._told)
+        self._writer = Writer(self._connection, self._ledger, asyncio.get_running_loop(), self._told, self._unindexed_max)
         self._writer.start()
 
     def _prepare(self) -> None:

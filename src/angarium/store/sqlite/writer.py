@@ -35,7 +35,7 @@ EVENTS_MAX = 4000
 ROWS_MAX = 2000
 """How many rows of flushes and changes a commit takes, besides publishes."""
 UNINDEXED_MAX = 4096
-"""How many rows may be without an index before the writer makes it."""
+"""How many rows may be without an index before the writer makes it, unless it is told otherwise."""
 WAL_PAGES_MAX = 8 * 1024 * 1024 // PAGE_BYTES
 """How many pages the write-ahead log may hold before the writer moves them into the file."""
 RESTS_S = 0.5
@@ -76,12 +76,18 @@ class Writer:
     """The thread that writes. `accept`, `settle` and `change` are called on the event loop and never block it."""
 
     def __init__(
-        self, connection: apsw.Connection, ledger: Ledger, loop: AbstractEventLoop, told: Callable[[Committed], None]
+        self,
+        connection: apsw.Connection,
+        ledger: Ledger,
+        loop: AbstractEventLoop,
+        told: Callable[[Committed], None],
+        unindexed_max: int,
     ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._loop = loop
         self._told = told
+        self._unindexed_max = unindexed_max
         self._publishes: deque[tuple[Publish, Future[Receipt]]] = deque()
         self._works: deque[Waiting] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -146,7 +152,7 @@ class Writer:
         """Commit one group, and tell of it."""
         publishes, works = self._take()
         self._tell(self._commit(publishes, works))
-        if self._ledger.unindexed_count >= UNINDEXED_MAX:
+        if self._ledger.unindexed_count >= self._unindexed_max:
             self._guard(self._index)
         if self._wal_pages >= self._checkpoint_at:
             self._guard(self._checkpoint)
