@@ -12,6 +12,9 @@ coroutine functions of an `Exchange`; they return whether the connection stays o
 from __future__ import annotations
 
 import asyncio
+import gzip
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -47,8 +50,20 @@ class Exchange:
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
+        """Send some bytes; `OSError` when the sender has gone, which ends the connection quietly."""
         self.writer.write(data)
         await self.writer.drain()
+
+    async def gone(self) -> None:
+        """Wait until the sender closes the connection."""
+        while await self.reader.read(4096):
+            pass
+
+    def reset(self) -> None:
+        """End the connection with a RST."""
+        opened: socket.socket = self.writer.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
 
 Behaviour = Callable[[Exchange], Awaitable[bool]]
@@ -195,3 +210,132 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Receiv
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     return Received(method, path, headers, body, time.monotonic(), connection)
+
+
+# -- behaviours --------------------------------------------------------------------------------------------------------
+
+_HEAD = b"HTTP/1.1 %d Status\r\ncontent-type: text/plain\r\n"
+
+
+def redirect(status: int, location: str) -> Answer:
+    """Ask the sender to go elsewhere."""
+    return Answer(status, (("location", location),))
+
+
+async def hang(exchange: Exchange) -> bool:
+    """Take the request and never answer."""
+    await exchange.gone()
+    return False
+
+
+def hang_after_head(status: int) -> Behaviour:
+    """Send a head that promises a body, and nothing more."""
+
+    async def behave(exchange: Exchange) -> bool:
+        await exchange.send(_HEAD % status + b"content-length: 100\r\n\r\nhalf")
+        await exchange.gone()
+        return False
+
+    return behave
+
+
+def trickle(data: bytes, *, every_s: float = 0.05) -> Behaviour:
+    """Send an answer one byte at a time."""
+
+    async def behave(exchange: Exchange) -> bool:
+        for byte in data:
+            await exchange.send(bytes((byte,)))
+            await asyncio.sleep(every_s)
+        return True
+
+    return behave
+
+
+async def trickle_head_for_ever(exchange: Exchange) -> bool:
+    """Send a head that never ends, one byte at a time."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nx-slow: ")
+    while True:
+        await exchange.send(b"a")
+        await asyncio.sleep(0.05)
+
+
+async def trickle_body_for_ever(exchange: Exchange) -> bool:
+    """Send a body that never ends, one byte at a time."""
+    await exchange.send(_HEAD % 200 + b"content-length: 1000000\r\n\r\n")
+    while True:
+        await exchange.send(b"a")
+        await asyncio.sleep(0.05)
+
+
+async def reset_at_once(exchange: Exchange) -> bool:
+    """Take the request, and end the connection with a RST."""
+    exchange.reset()
+    return False
+
+
+def reset_after(data: bytes) -> Behaviour:
+    """Send part of an answer, and end the connection with a RST once it has been read."""
+
+    async def behave(exchange: Exchange) -> bool:
+        await exchange.send(data)
+        await asyncio.sleep(0.1)  # A RST may overtake what is still unread.
+        exchange.reset()
+        return False
+
+    return behave
+
+
+def close_after(data: bytes) -> Behaviour:
+    """Send these bytes, and close."""
+
+    async def behave(exchange: Exchange) -> bool:
+        await exchange.send(data)
+        return False
+
+    return behave
+
+
+async def half_close(exchange: Exchange) -> bool:
+    """Say that nothing will be answered, and go on reading."""
+    exchange.writer.write_eof()
+    await exchange.gone()
+    return False
+
+
+def endless(status: int, *, is_chunked: bool) -> Behaviour:
+    """Send a body without an end, as fast as it is taken."""
+    chunk = b"a" * 16_384
+    framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk
+    framing = b"transfer-encoding: chunked" if is_chunked else b"content-length: 1000000000"
+
+    async def behave(exchange: Exchange) -> bool:
+        await exchange.send(_HEAD % status + framing + b"\r\n\r\n")
+        while True:
+            await exchange.send(framed)
+
+    return behave
+
+
+def huge_head(status: int, *, size: int) -> Behaviour:
+    """Send a head of so many bytes, in lines of 1 KiB."""
+    line = b"x-filler: " + b"a" * 1012 + b"\r\n"
+
+    async def behave(exchange: Exchange) -> bool:
+        await exchange.send(b"HTTP/1.1 %d Status\r\n" % status)
+        for _ in range(size // len(line)):
+            await exchange.send(line)
+        await exchange.send(b"content-length: 0\r\n\r\n")
+        return True
+
+    return behave
+
+
+async def endless_interim(exchange: Exchange) -> bool:
+    """Say 103 for ever."""
+    while True:
+        await exchange.send(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n" * 100)
+
+
+def gzip_bomb() -> Answer:
+    """Answer with 10 MiB of zeros, compressed to 10 KiB."""
+    return Answer(200, (("content-encoding", "gzip"),), gzip.compress(bytes(10 * 1024 * 1024)))

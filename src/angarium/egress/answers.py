@@ -106,6 +106,8 @@ def has_status(code: int, *, status: int, is_head_whole: bool, message: str) -> 
 
 def no_response(code: int, message: str, took: Phases) -> NoResponse:
     """Return why there was no answer, in our words for the reason and libcurl's for the detail."""
+    if not code:
+        return NoResponse(Reason.RESET, "the connection ended inside the answer's head", took)
     reason = _REASONS.get(code, Reason.INTERNAL)
     if code == pycurl.E_RECV_ERROR and any(word in message for word in _BAD_FRAMING):
         reason = Reason.BAD_ANSWER

@@ -24,6 +24,7 @@ _LARGE = 16 * 1024
 _KEEP_GOING = 0
 _ABORT = 1
 _NO_SOCKET: int = pycurl.SOCKET_BAD
+_EMPTY_LINES = (b"\r\n", b"\n")
 _METHODS = frozenset({"POST", "PUT", "GET", "OPTIONS"})
 
 
@@ -107,7 +108,7 @@ class Handle:
             setopt(pycurl.RESOLVE, route.resolve)
         self._set_method(request)
         setopt(pycurl.HTTPHEADER, _lines(request))
-        # The deadline is one for all phases; a request that is overdue already gets the shortest time there is.
+        # The deadline is one for all phases.
         setopt(pycurl.TIMEOUT_MS, max(int((transfer.deadline - time.monotonic()) * 1000), 1))
 
     def _set_method(self, request: Request) -> None:
@@ -163,16 +164,25 @@ class Handle:
         if len(self.transfer.request.body) > _LARGE:
             self.curl.setopt(pycurl.POSTFIELDS, b"")  # An idle handle keeps nothing alive.
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        if not code:
+        is_head_whole = self._body_size > 0 or self._has_whole_head()
+        if not code and is_head_whole:
             return response(status, self._lines, self._chunks, took)
         if self._refused is not None:
             return NoResponse(self._refused.reason, self._refused.detail, took)
         if code == pycurl.E_ABORTED_BY_CALLBACK:
             return self._aborted(took)
-        is_head_whole = bool(self._lines) and (self._body_size > 0 or not self._lines[-1].strip())
         if has_status(code, status=status, is_head_whole=is_head_whole, message=message):
             return response(status, self._lines, self._chunks, took)
         return no_response(code, message, took)
+
+    def _has_whole_head(self) -> bool:
+        """Say whether an empty line follows the last status line. libcurl takes the connection's end for one."""
+        for line in reversed(self._lines):
+            if line in _EMPTY_LINES:
+                return True
+            if line.startswith(b"HTTP/"):
+                return False
+        return False
 
     def _aborted(self, took: Phases) -> NoResponse:
         # A kept connection ended without an answer, and libcurl would have sent the request again on a new one. The
@@ -192,6 +202,13 @@ class _Lent(socket.socket):
 def failed(transfer: Transfer, error: Exception) -> NoResponse:
     """Say that a request could not even be begun."""
     return NoResponse(Reason.INTERNAL, f"the request cannot be sent: {error}", Phases(dns_us=transfer.dns_us))
+
+
+def overdue(transfer: Transfer) -> NoResponse:
+    """Say that a request was not even begun in time."""
+    waited_us = int((time.monotonic() - transfer.begun_at) * 1e6)
+    took = Phases(dns_us=transfer.dns_us, total_us=waited_us)
+    return NoResponse(Reason.TIMEOUT, "too many requests were on the wire until the deadline", took)
 
 
 def _lines(request: Request) -> list[str] | list[bytes]:

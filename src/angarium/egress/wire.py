@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pycurl
 
-from angarium.egress.transfer import Handle, Options, Transfer, failed
+from angarium.egress.transfer import Handle, Options, Transfer, failed, overdue
 from angarium.model.wire import NoResponse, Reason, Response
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Report = list[tuple[Transfer, Response | NoResponse]]
 
 _REST_S = 60.0
+_FULL_REST_S = 0.1
 _EVENTS = {
     pycurl.POLL_NONE: 0,
     pycurl.POLL_IN: select.EPOLLIN,
@@ -58,6 +59,7 @@ class Wire:
         self._ended: Report = []
         self._interests: dict[int, int] = {}
         self._due_at: float | None = None
+        self._drops_at = 0.0
         self._thread = Thread(target=self._run, name="angarium-wire", daemon=True)
 
     def start(self) -> None:
@@ -110,6 +112,8 @@ class Wire:
         """Begin what is new, sleep until something happens, do it, and gather what has ended."""
         while self._inbox and len(self._running) < self._max_in_flight:
             self._begin(self._inbox.popleft())
+        if self._inbox:
+            self._drop_overdue()
         for fd, events in self._sleep(self._wait_s()):
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
@@ -125,7 +129,8 @@ class Wire:
     def _wait_s(self) -> float:
         if self._ended:
             return 0.0
-        return _REST_S if self._due_at is None else max(self._due_at - time.monotonic(), 0.0)
+        rest_s = _FULL_REST_S if self._inbox else _REST_S
+        return rest_s if self._due_at is None else min(max(self._due_at - time.monotonic(), 0.0), rest_s)
 
     def _sleep(self, wait_s: float) -> list[tuple[int, int]]:
         if wait_s == 0.0:
@@ -138,7 +143,23 @@ class Wire:
         self._is_asleep = False
         return events
 
+    def _drop_overdue(self) -> None:
+        """Report what has waited for room until its deadline."""
+        now = time.monotonic()
+        if now < self._drops_at:
+            return
+        self._drops_at = now + _FULL_REST_S
+        for _ in range(len(self._inbox)):
+            transfer = self._inbox.popleft()
+            if transfer.deadline > now:
+                self._inbox.append(transfer)
+            else:
+                self._ended.append((transfer, overdue(transfer)))
+
     def _begin(self, transfer: Transfer) -> None:
+        if transfer.deadline <= time.monotonic():
+            self._ended.append((transfer, overdue(transfer)))
+            return
         handle = self._idle.pop() if self._idle else Handle(self._options)
         try:
             handle.prepare(transfer)
