@@ -55,6 +55,7 @@ def list_deliveries(
         columns={
             "DELIVERY": "id",
             "SUBSCRIPTION": "subscription",
+            "TYPE": "type",
             "STATE": "state",
             "ATTEMPTS": "attempts",
             "STATUS": "status",

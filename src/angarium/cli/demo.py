@@ -186,10 +186,9 @@ class _Stage:
             await asyncio.sleep(_LOOK_S)
             page = await self._ask(lambda client: client.get(f"{_BASE}/deliveries", subscription=self._dead, limit=5))
             for delivery in reversed(page["data"]):
-                attempts = delivery.get("attempts") or 0
-                if attempts > shown.get(delivery["id"], 0):
-                    shown[delivery["id"]] = attempts
-                    self._show.unanswered(CAST[-1], attempts, delivery.get("reason") or "no answer")
+                if delivery["attempts"] > shown.get(delivery["id"], 0):
+                    shown[delivery["id"]] = delivery["attempts"]
+                    self._show.unanswered(CAST[-1], delivery)
 
     async def _publish_each(self, events: Sequence[Mapping[str, Any]], *, pause_s: float) -> None:
         for number, event in enumerate(events):

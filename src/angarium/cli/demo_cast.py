@@ -63,7 +63,7 @@ CAST = (
         "Codertocat",
         ("issues.*",),
         "wants bursts folded: the last state of each issue",
-        policy={"batch": {"max_events": 100, "max_wait_ms": 500, "coalesce": "latest"}},
+        policy={"batch": {"max_events": 100, "max_bytes": 1_000_000, "max_wait_ms": 500, "coalesce": "latest"}},
     ),
     Part("legacy", "Codertocat", ("*",), "is dead: nothing listens there", is_dead=True, policy={"retry": _RETRY}),
 )

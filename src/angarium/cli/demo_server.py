@@ -45,7 +45,7 @@ def closed_port() -> Iterator[int]:
 @contextmanager
 def running(ports: Sequence[int]) -> Iterator[Running]:
     """Lend a server that may send to these ports of this machine; its store is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="angarium-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix="angarium-demo-")).resolve()
     try:
         with closed_port() as port:  # Free again when the block ends, before the server takes it.
             url = f"http://{HOST}:{port}"

@@ -65,12 +65,13 @@ class Show:
         if isinstance(arrival.found, Problem):
             self._line((f"{'':<20}{arrival.found.detail}; {arrival.found.fix}", "red"))
 
-    def unanswered(self, part: Part, attempts: int, reason: str) -> None:
+    def unanswered(self, part: Part, delivery: Mapping[str, Any]) -> None:
         """Show that an attempt found nobody."""
+        attempts, reason = delivery["attempts"], delivery["reason"]
         if self._screen.is_json:
-            self._document("unanswered", subscription=part.name, attempt=attempts, reason=reason)
+            self._document("unanswered", subscription=part.name, type=delivery["type"], attempt=attempts, reason=reason)
         else:
-            self._row(part.name, "nobody there", ("", ""), str(attempts), (reason, "red"))
+            self._row(part.name, delivery["type"], ("", ""), str(attempts), (f"{reason}, nobody is there", "red"))
 
     def closing(self, tally: Tally, *, waiting: int, took_s: float) -> None:
         """Sum up."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _UNBOUNDED = 100_000  # Columns: what is piped to a program is never wrapped.
 _CELL_MAX = 80
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 class Screen:
@@ -55,7 +56,7 @@ class Screen:
         """Print a document's members, one a line."""
         width = max((len(name) for name in document), default=0)
         for name, value in document.items():
-            self.line(f"{name:<{width}}  {_shown(value)}")
+            self.line(f"{name:<{width}}  {'–' if value in _EMPTY else _shown(value)}")
 
     def failure(self, failure: Failure) -> None:
         """Print why the command failed: as a document on stdout, or in three lines on stderr."""
@@ -92,7 +93,7 @@ def plain(text: str) -> str:
 
 def cell(value: object) -> str:
     """Return a value as one short line."""
-    if value is None or value in ("", []):
+    if value in _EMPTY:
         return "–"
     text = " ".join(plain(_shown(value)).split())
     return text if len(text) <= _CELL_MAX else text[: _CELL_MAX - 1] + "…"
