@@ -22,7 +22,7 @@ from angarium.cli.demo_events import burst, packaged
 from angarium.cli.demo_server import HOST, Running, closed_port, running
 from angarium.cli.demo_show import Show
 from angarium.cli.demo_tally import Tally
-from angarium.cli.failing import FAILED
+from angarium.cli.failing import FAILED, INTERRUPTED
 from angarium.cli.receiver import Answer, Gauge, Received, Receiver, misbehave
 from angarium.cli.screen import Screen
 
@@ -68,6 +68,8 @@ async def _play(show: Show, *, once: bool) -> int:
             watching.cancel()
             await asyncio.wait([watching])
         show.closing(tally, waiting=await stage.waiting(), took_s=time.monotonic() - began_s)
+    if once and stage.stops:
+        return INTERRUPTED
     if once:
         show.next_steps(None)
     return 0 if tally.is_right() else FAILED
@@ -127,13 +129,13 @@ class _Stage:
 
     def __init__(self, server: Running, tally: Tally, show: Show, changed: asyncio.Event) -> None:
         self._server, self._tally, self._show, self._changed = server, tally, show, changed
-        self._is_stopped = False
+        self.stops = 0
         self._dead = ""
         self._bursts = 0
 
     def stop(self) -> None:
         """End what is under way: publishing first, then waiting."""
-        self._is_stopped = True
+        self.stops += 1
         self._changed.set()
 
     async def subscribe(self, desks: Sequence[_Desk]) -> None:
@@ -161,15 +163,14 @@ class _Stage:
 
     async def go_on(self) -> None:
         """Publish the same again and again, more slowly, until it is told to stop."""
-        while not self._is_stopped:
+        while not self.stops:
             await self._publish_each(packaged(), pause_s=_SLOW_PAUSE_S)
 
     async def wait_for_all(self) -> None:
         """Wait until all has arrived that can, or for so long that something must be wrong."""
-        self._is_stopped = False
         with suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
-                while not self._tally.is_complete() and not self._is_stopped:
+                while not self._tally.is_complete() and self.stops < 2:
                     self._changed.clear()
                     await self._changed.wait()
         await asyncio.sleep(_LAST_S)
@@ -192,7 +193,7 @@ class _Stage:
 
     async def _publish_each(self, events: Sequence[Mapping[str, Any]], *, pause_s: float) -> None:
         for number, event in enumerate(events):
-            if self._is_stopped:
+            if self.stops:
                 return
             if number == _BURST_AT:
                 edits = burst(self._bursts)
