@@ -40,7 +40,9 @@ def _name(page: Path) -> str:
 @pytest.mark.parametrize("page", RUNNING, ids=_name)
 def test_a_page_s_examples_do_what_it_says(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    own = {port: str(_free_port()) for port in pages.ports(pages.read(text))}
+    ports = pages.ports(pages.read(text))
+    free = sorted(_free_port() for _ in ports)  # In order: a page may open a range from one to another.
+    own = {port: str(other) for port, other in zip(ports, free, strict=True)}
     text = re.sub(r"\b(8080|900\d)\b", lambda found: own.get(found[0], found[0]), text)
     shell = _shell(pages.script(pages.read(text)), _environment(tmp_path, own["8080"]), tmp_path)
     try:

@@ -22,6 +22,7 @@ from angarium.cli.receiver import Answer, Received, Receiver
 _PROJECT = "bench"
 _QUIET_S = 15.0
 _EVENTS = 10_000
+_IN_FLIGHT = 64
 
 
 class Measured(NamedTuple):
@@ -81,9 +82,10 @@ async def _measure(session: Session, load: Load, host: str, port: int) -> Measur
 
 def _prepare(session: Session, project: str, url: str) -> str:
     """Make the project and a subscription to all of it; return the subscription's id."""
+    wanted = {"url": url, "name": "bench", "max_in_flight": _IN_FLIGHT}
     session.client.send("PUT", project, {"dialect": "standard", "settings": {"keep_objects": False}})
     try:
-        return str(session.client.send("POST", f"{project}/subscriptions", {"url": url, "name": "bench"}).value["id"])
+        return str(session.client.send("POST", f"{project}/subscriptions", wanted).value["id"])
     except ApiProblem as problem:
         if any(fault.get("field") == "url" for fault in problem.errors):
             raise Failure(
