@@ -58,7 +58,7 @@ def seal_headers(vault: Vault, number: int, headers: Mapping[str, str | bytes]) 
     """Return a subscription's headers with their values sealed; those that are bytes are so already."""
     context = _of_headers(number)
     return {
-        name: value if isinstance(value, bytes) else vault.seal(value.encode(), context=context)
+        name: value if isinstance(value, bytes) else vault.seal(value.encode("latin-1"), context=context)
         for name, value in headers.items()
     }
 
@@ -66,7 +66,7 @@ def seal_headers(vault: Vault, number: int, headers: Mapping[str, str | bytes]) 
 def open_headers(vault: Vault, subscription: Subscription) -> dict[str, str]:
     """Return a subscription's headers in plain text."""
     context = _of_headers(subscription.number)
-    return {name: vault.open(value, context=context).decode() for name, value in subscription.headers.items()}
+    return {name: vault.open(value, context=context).decode("latin-1") for name, value in subscription.headers.items()}
 
 
 def _signs(secret: Secret, now_ms: int) -> bool:

@@ -17,6 +17,7 @@ DEPTH_MAX: Final = 64
 JSON: Final = ("application/json",)
 MERGE_PATCH: Final = ("application/merge-patch+json", "application/json")
 
+_TOO_DEEP: Final = f"the body nests deeper than {DEPTH_MAX} levels; write it flatter"
 _decode = msgspec.json.Decoder().decode
 
 
@@ -37,13 +38,15 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     """Return what a JSON text holds."""
     jsontext.check_utf8(body, what="the body")
     if jsontext.nests_deeper(body, DEPTH_MAX):
-        raise FieldError("", f"the body nests deeper than {DEPTH_MAX} levels; write it flatter")
+        raise FieldError("", _TOO_DEEP)
     try:
         value = _decode(body)
     except msgspec.ValidationError as error:  # Which it only says of numbers, as nothing else is expected.
         raise Malformed("the body holds a number that is out of range; write it as a text") from error
-    except (ValueError, RecursionError) as error:
-        jsontext.refuse(body, ValueError(str(error)), what="the body")
+    except RecursionError:
+        raise FieldError("", _TOO_DEEP) from None
+    except ValueError as error:
+        jsontext.refuse(body, error, what="the body")
     if b"\\u0000" in body:
         _check_nul(value, "")
     return value

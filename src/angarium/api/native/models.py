@@ -155,6 +155,17 @@ class ReplayAsked(Asked):
     )
 
 
+class DeliveryAsked(Asked):
+    """Which deliveries, as the list's query has it."""
+
+    subscription: str | None = None
+    tenant: Name | None = None
+    state: Literal["delivered", "retrying", "exhausted", "expired", "cancelled", "merged"] | None = None
+    event: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
 class Nothing(Asked):
     """An empty document, or none at all."""
 

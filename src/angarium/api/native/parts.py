@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from angarium.operations.context import Context
+from angarium.operations.deliveries import Deliveries
+from angarium.operations.events import Events
+from angarium.operations.feeds import Feeds
+from angarium.operations.jobs import Jobs
 from angarium.operations.keys import Keys
 from angarium.operations.projects import Projects
 from angarium.operations.subscriptions import Subscriptions
@@ -15,7 +20,6 @@ from angarium.operations.tenants import Tenants
 
 if TYPE_CHECKING:
     from angarium.operations.callers import Callers
-    from angarium.operations.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,26 @@ class Operations:
     tenants: Tenants
     keys: Keys
     subscriptions: Subscriptions
+    feeds: Feeds
+    events: Events
+    deliveries: Deliveries
+    jobs: Jobs
+    context: Context
 
     @classmethod
     def of(cls, context: Context, callers: Callers, projects: Projects) -> Operations:
         """Wire them."""
+        deliveries = Deliveries(context)
         return cls(
             projects=projects,
             tenants=Tenants(context),
             keys=Keys(context, callers),
             subscriptions=Subscriptions(context),
+            feeds=Feeds(context),
+            events=Events(context),
+            deliveries=deliveries,
+            jobs=Jobs(context, deliveries),
+            context=context,
         )
 
 

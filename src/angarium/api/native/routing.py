@@ -15,7 +15,7 @@ from starlette.responses import Response
 from angarium.api.native.bodies import JSON, MERGE_PATCH, read_body
 from angarium.api.problems import as_reply, problem, status_of
 from angarium.core.scopes import Call, check
-from angarium.errors import FieldError
+from angarium.errors import BadCursor, FieldError
 from angarium.model.registry import ApiKey
 from angarium.operations.callers import Callers
 from angarium.operations.projects import Projects
@@ -45,6 +45,12 @@ class Gatekeeper(NamedTuple):
         """Return who calls; `Unauthorized`."""
         shown = request.headers.get("authorization", "")
         return await self.callers.find(shown, now_ms=self.clock.now().wall_ms)
+
+
+def gatekeeper(request: Request) -> Gatekeeper:
+    """Return the gatekeeper of the application that a request came to."""
+    keeper: Gatekeeper = request.app.state.gatekeeper
+    return keeper
 
 
 class NativeRoute(APIRoute):
@@ -104,16 +110,14 @@ def json_response(document: Any, status: int = 200, headers: dict[str, str] | No
 
 async def _admit(request: Request, call: Call) -> None:
     """Find out who calls and whether they may; `Unauthorized`, `Forbidden`, `NotFound`."""
-    keeper: Gatekeeper = request.app.state.gatekeeper
-    caller = await keeper.caller(request)
+    caller = await gatekeeper(request).caller(request)
     check(caller, call, request.path_params.get("project", ""))
     request.scope["caller"] = caller
 
 
 async def _reach(request: Request, project: str) -> Reach:
-    keeper: Gatekeeper = request.app.state.gatekeeper
     caller: ApiKey = request.scope["caller"]
-    return Reach(await keeper.projects.find(project), caller)
+    return Reach(await gatekeeper(request).projects.find(project), caller)
 
 
 def _caller(request: Request) -> ApiKey:
@@ -142,6 +146,8 @@ def _reply(error: Exception, request: Request) -> Reply:
             return reply_to_invalid(error.errors())
         case HTTPException():
             return as_reply(error.status_code, str(error.detail), headers=list((error.headers or {}).items()))
+        case BadCursor() if "after" not in request.query_params:
+            return as_reply(status_of(error), str(error), faults=[{"field": "before", "detail": str(error)}])
         case _:
             if status_of(error) == 500:
                 log_fault(request.scope, error)

@@ -1,19 +1,30 @@
-"""Route what is asked of subscriptions: making, changing, switching, verifying and rotating them."""
+"""Route what is asked of subscriptions: making, changing, switching, verifying, trying and reading them."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from angarium.api.native import shown
 from angarium.api.native.described import described
-from angarium.api.native.models import Nothing, RotationAsked, SubscriptionAsked, SubscriptionChange, SubscriptionQuery
+from angarium.api.native.models import (
+    FeedQuery,
+    Nothing,
+    ReplayAsked,
+    RotationAsked,
+    SubscriptionAsked,
+    SubscriptionChange,
+    SubscriptionQuery,
+)
 from angarium.api.native.parts import Do
 from angarium.api.native.registry import page_of
-from angarium.api.native.routing import InReach, NativeRoute, json_response
+from angarium.api.native.routing import InReach, NativeRoute, gatekeeper, json_response
+from angarium.api.native.streaming import stream_response, wants_stream
 from angarium.core.scopes import Call
+from angarium.operations.examples import send_example
 
 router = APIRouter(route_class=NativeRoute, strict_content_type=False)
 
@@ -86,3 +97,37 @@ async def rotate_secret(do: Do, reach: InReach, subscription: str, asked: Rotati
     """Make a new secret, shown here and nowhere else; both sign until the overlap ends."""
     secret = await do.subscriptions.rotate(reach, subscription, overlap_s=asked.overlap_s, secret=asked.secret)
     return json_response({"secret": secret})
+
+
+# -- what is sent, sent again and pulled -------------------------------------------------------------------------------
+
+
+@router.post(_ONE + "/test", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Delivery", status=202))
+async def try_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
+    """Send one example event, marked as a test, to this subscription only."""
+    sent = await send_example(do.context, reach, subscription)
+    return json_response(shown.delivery(await do.deliveries.named(sent)), 202)
+
+
+@router.post(_ONE + "/replay", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Job", status=202))
+async def replay(do: Do, reach: InReach, subscription: str, asked: ReplayAsked) -> Response:
+    """Send past events again, in their order, with the same ids."""
+    job = await do.jobs.replay(reach, subscription, from_=asked.from_, until=asked.until, state=asked.state)
+    return json_response(shown.job(job, await do.jobs.subscription_of(job)), 202)
+
+
+@router.get(_ONE + "/feed", **described(Call.READ, "Feeds", shows="FeedPage", streams="FeedEntry"))
+async def read_feed(
+    request: Request, do: Do, reach: InReach, subscription: str, query: Annotated[FeedQuery, Query()]
+) -> Response:
+    """Read what was or would be pushed, in the log's order; `Accept: text/event-stream` streams it as it comes."""
+    if wants_stream(request):
+        after = request.headers.get("last-event-id") or query.after
+        return stream_response(
+            request,
+            await do.feeds.stream(reach, subscription, after=after),
+            shown=lambda entry: (entry.cursor, shown.feed_entry(entry)),
+            still_may=lambda: gatekeeper(request).caller(request),
+        )
+    page = await do.feeds.page(reach, subscription, after=query.after, limit=query.limit, wait_s=query.wait_s)
+    return json_response({"data": [shown.feed_entry(entry) for entry in page.data], "next": page.next})
