@@ -9,7 +9,7 @@ name (SNI) and the certificate's name stay the url's own.
 from __future__ import annotations
 
 from hashlib import blake2b
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class Way:
 class Route:
     """A way with the addresses to connect to, each of them judged; good until `expires_at` (monotonic seconds)."""
 
-    __slots__ = ("connect_to", "expires_at", "peers", "resolve", "url", "way")
+    __slots__ = ("_peers", "connect_to", "expires_at", "resolve", "url", "way")
 
     def __init__(self, way: Way, addresses: Sequence[IpAddress], *, expires_at: float = inf) -> None:
         target = way.target
@@ -73,7 +73,12 @@ class Route:
         pinned = ",".join(f"[{address}]" if isinstance(address, IPv6Address) else str(address) for address in addresses)
         self.way = way
         self.url = target.url
-        self.peers = frozenset(texts)
+        self._peers = frozenset(texts)
         self.connect_to = [f"::{name}:{target.port}"]
         self.resolve = [f"+{name}:{target.port}:{pinned}"]
         self.expires_at = expires_at
+
+    def leads_to(self, peer: str) -> bool:
+        """Say whether a connection's other end is one of the vetted addresses."""
+        # libcurl writes some addresses differently, those with an IPv4 address inside.
+        return peer in self._peers or str(ip_address(peer)) in self._peers

@@ -146,7 +146,7 @@ class Handle:
     def _before_request(self, peer: str, _own: str, _peer_port: int, _own_port: int) -> int:
         """Let the request go out once, and only to an address that was vetted."""
         assert self._route is not None
-        if self._is_sent or peer not in self._route.peers:
+        if self._is_sent or not self._route.leads_to(peer):
             return _ABORT
         self._is_sent = True
         return _KEEP_GOING

@@ -195,9 +195,10 @@ class Wire:
     def _abandon(self, reason: Reason, detail: str) -> None:
         """End all that is on the wire or waits for it."""
         for curl, handle in self._running.items():
-            self._multi.remove_handle(curl)
             self._ended.append((handle.transfer, NoResponse(reason, detail)))
-            curl.close()
+            with suppress(pycurl.error):  # It may be the very thing that failed.
+                self._multi.remove_handle(curl)
+                curl.close()
         self._running.clear()
         while self._inbox:
             self._ended.append((self._inbox.popleft(), NoResponse(reason, detail)))
