@@ -60,6 +60,7 @@ class ScriptedSender:
         allow_http: bool,
         owner: str,
         done: Callable[[Answer], None],
+        ports: frozenset[int] = frozenset(),
     ) -> None:
         self.requests.append(request)
         self.by_url[request.url].append(request)

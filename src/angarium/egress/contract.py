@@ -21,11 +21,13 @@ class Sender(Protocol):
         allow_http: bool,
         owner: str,
         done: Callable[[Response | NoResponse], None],
+        ports: frozenset[int] = frozenset(),
     ) -> None:
         """Send one request; call `done` once, on the event loop, with the answer or why there is none.
 
         Returns at once and never raises for what a receiver or its address does. Connections are kept per origin and
-        `owner` (the tenant), never shared between owners. Called from the loop's thread only.
+        `owner` (the tenant), never shared between owners. `ports` are open at public addresses besides the sender's
+        own. Called from the loop's thread only.
         """
 
     async def open(self) -> None:

@@ -123,6 +123,7 @@ class Poster:
             timeout_s=route.policy.timeout_s,
             allow_http=route.allow_http,
             owner=route.owner,
+            ports=route.ports,
             done=done,
         )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Route:
     """A subscription as its deliveries need it; made anew whenever it changes."""
 
-    __slots__ = ("_headers", "_secrets", "allow_http", "dialect", "owner", "policy", "subscription")
+    __slots__ = ("_headers", "_secrets", "allow_http", "dialect", "owner", "policy", "ports", "subscription")
 
     def __init__(
         self, subscription: Subscription, project: Project | None, vault: Vault, *, time_scale: float = 1.0
@@ -37,6 +37,7 @@ class Route:
         self.policy = policies.scaled(resolved, time_scale) if time_scale != 1 else resolved
         settings = project.settings if project else {}
         self.allow_http = bool(settings.get("allow_http", self.dialect.traits.allows_http))
+        self.ports = frozenset(settings.get("ports", ()))
         self.owner = f"{subscription.project}/{subscription.tenant}"
         number = subscription.number
         self._headers = {

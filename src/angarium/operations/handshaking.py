@@ -127,6 +127,7 @@ class Handshakes:
             allow_http=allows_http(project, dialect),
             owner=f"{subscription.project}/{subscription.tenant}",
             done=done,
+            ports=frozenset(project.settings.get("ports", ())),
         )
         return await answered
 
