@@ -34,7 +34,10 @@ class Show:
         self._line()
         self._line((f"{'server':<9}", "bold"), (f"{server.url}, a real one; its store is in {server.folder}", ""))
         self._line((f"{'events':<9}", "bold"), ("GitHub's own examples, three organisations' worth", ""))
-        self._line((f"{'time':<9}", "bold"), (f"a minute's wait for a retry takes {60 // TIME_SCALE} second here", ""))
+        self._line(
+            (f"{'time':<9}", "bold"),
+            (f"a minute's wait for a retry is a second here (ANGARIUM_TIME_SCALE={TIME_SCALE})", ""),
+        )
         self._line()
         for part in CAST:
             self._line((f"{part.name:<9}", _COLOURS[part.name]), (part.about, ""))
