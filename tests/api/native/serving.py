@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
+import jsonschema_rs
 import uvicorn
 
+from angarium.api.native import openapi
 from angarium.api.native.app import build_native
 from angarium.clock import Clock, Moment
 from angarium.engine.contract import LaneView
@@ -135,6 +139,7 @@ class FakeSender:
         allow_http: bool,
         owner: str,
         done: Callable[[Response | NoResponse], None],
+        ports: frozenset[int] = frozenset(),
     ) -> None:
         self.sent.append(request)
         asyncio.get_running_loop().call_soon(done, self.answer(request))
@@ -239,10 +244,12 @@ class Native:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(head.encode() + b"\r\n" + content)
-            return _reply(await asyncio.wait_for(reader.read(), 60))
+            reply = _reply(await asyncio.wait_for(reader.read(), 60))
         finally:
             writer.close()
             await writer.wait_closed()
+        check_answer(method, path, reply)
+        return reply
 
     async def project(self, name: str = "p", **members: Any) -> str:
         """Make a project; return its path."""
@@ -259,6 +266,37 @@ class Native:
         """Subscribe in project p; return the subscription as it is shown."""
         document = members if url is None else {"url": url, **members}
         return (await self.call("POST", "/v1/projects/p/subscriptions", document)).expect(201)
+
+
+@functools.cache
+def _documented() -> tuple[Any, list[tuple[re.Pattern[str], Any]]]:
+    """Return the API's OpenAPI document, and its paths with what they match."""
+    context = make_context()
+    callers = Callers(context)
+    document = openapi.document_of(cast("Any", build_native(context, callers, Projects(context))).app)
+    paths = [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), path) for path in document["paths"]]
+    return document, [(pattern, document["paths"][path]) for pattern, path in paths]
+
+
+@functools.cache
+def _validator(name: str) -> Any:
+    schemas = {"components": {"schemas": _documented()[0]["components"]["schemas"]}}
+    return jsonschema_rs.validator_for({"$ref": f"#/components/schemas/{name}", **schemas})
+
+
+def check_answer(method: str, path: str, reply: Reply) -> None:
+    """Hold an answer against what the OpenAPI document says of it."""
+    if reply.status >= 400:
+        _validator("Problem").validate(json.loads(reply.body))
+        return
+    item = next((item for pattern, item in _documented()[1] if pattern.fullmatch(path.partition("?")[0])), None)
+    if item is None:
+        return  # A page for people, or the document itself.
+    answer = item[method.lower()]["responses"][str(reply.status)]
+    assert bool(reply.body) == ("content" in answer)
+    if reply.body:
+        name = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        _validator(name).validate(json.loads(reply.body))
 
 
 def _reply(raw: bytes) -> Reply:

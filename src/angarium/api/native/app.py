@@ -27,7 +27,7 @@ REQUEST_ID: Final = b"x-request-id"
 _ROUTERS: Final = (registry.router, subscriptions.router, deliveries.router, service.router)
 
 
-def build_native(context: Context, callers: Callers, projects: Projects) -> ASGIApp:
+def build_native(context: Context, callers: Callers, projects: Projects) -> Named:
     """Return the ASGI application that answers everything but the hot publish route."""
     app = FastAPI(
         title="Angarium",
@@ -36,6 +36,7 @@ def build_native(context: Context, callers: Callers, projects: Projects) -> ASGI
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={HTTPException: _refused},
     )
     app.state.gatekeeper = Gatekeeper(callers, projects, context.clock)
@@ -55,13 +56,13 @@ class Named:
     """Name each request that has no name yet, say its name in the answer, and answer whatever else goes wrong."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         added: list[tuple[bytes, bytes]] = []
         if "request_id" not in scope:
@@ -78,7 +79,7 @@ class Named:
             await send(message)
 
         try:
-            await self._app(scope, receive, named)
+            await self.app(scope, receive, named)
         except Exception as error:
             log_fault(scope, error)
             if has_begun:

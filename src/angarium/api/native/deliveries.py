@@ -77,7 +77,10 @@ async def list_deliveries(
     )
 
 
-@router.post(_DELIVERIES + "/redeliver", **described(Call.MANAGE_SUBSCRIPTIONS, "Deliveries", shows="Job", status=202))
+@router.post(
+    _DELIVERIES + "/redeliver",
+    **described(Call.MANAGE_SUBSCRIPTIONS, "Deliveries", shows="Job", status=202, problems=(409,)),
+)
 async def redeliver_many(
     do: Do,
     reach: InReach,
@@ -98,7 +101,7 @@ async def get_delivery(do: Do, reach: InReach, delivery: str) -> Response:
 
 @router.post(
     _DELIVERY + "/redeliver",
-    **described(Call.MANAGE_SUBSCRIPTIONS, "Deliveries", shows="DeliveryOrJob", status=202),
+    **described(Call.MANAGE_SUBSCRIPTIONS, "Deliveries", shows="DeliveryOrJob", status=202, problems=(409,)),
 )
 async def redeliver(do: Do, reach: InReach, delivery: str, _: Nothing) -> Response:
     """Send a delivery again, with the same id and body; one that stands for a range is replayed, as a job."""
@@ -137,7 +140,7 @@ async def get_job(do: Do, reach: InReach, job: str) -> Response:
     return json_response(await _job(do, await do.jobs.get(reach, job)))
 
 
-@router.post(_JOB + "/cancel", **described(Call.MANAGE_SUBSCRIPTIONS, "Jobs", shows="Job"))
+@router.post(_JOB + "/cancel", **described(Call.MANAGE_SUBSCRIPTIONS, "Jobs", shows="Job", problems=(409,)))
 async def cancel_job(do: Do, reach: InReach, job: str, _: Nothing) -> Response:
     """Cancel a job: what it has not begun is not begun any more."""
     return json_response(await _job(do, await do.jobs.cancel(reach, job)))

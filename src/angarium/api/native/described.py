@@ -15,11 +15,14 @@ _PROBLEMS = {
     401: "No key, or one that is unknown or expired.",
     403: "The key's scope does not include this call.",
     404: "There is no such thing here.",
+    409: "The thing's present state does not allow this.",
+    410: "The cursor is older than what the log still holds.",
     422: "A field is wrong; `errors` names it.",
 }
+_ALWAYS = (401, 403, 404, 422)
 
 
-def described(
+def described(  # noqa: PLR0913  what a route may say of itself
     call: Call | None,
     tag: str,
     *,
@@ -27,12 +30,17 @@ def described(
     status: int = 200,
     also: int | None = None,
     streams: str | None = None,
+    problems: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """Return a route's arguments. `shows` and `streams` name schemas: of the answer, and of each event of a stream."""
+    """Return a route's arguments.
+
+    `shows` and `streams` name schemas: of the answer, and of each event of a stream. `also` is another status of the
+    answer; `problems` are the statuses of refusals besides the usual ones.
+    """
     answers = {code: _answer(shows, streams) for code in (status, also) if code is not None}
-    problems = {code: {"description": detail, **_PROBLEM} for code, detail in _PROBLEMS.items()}
+    refusals = {code: {"description": _PROBLEMS[code], **_PROBLEM} for code in sorted({*_ALWAYS, *problems})}
     needs: dict[str, Any] = {CALL: call} if call is not None else {"security": []}
-    return {"openapi_extra": needs, "tags": [tag], "status_code": status, "responses": {**answers, **problems}}
+    return {"openapi_extra": needs, "tags": [tag], "status_code": status, "responses": {**answers, **refusals}}
 
 
 def _answer(shows: str | None, streams: str | None) -> dict[str, Any]:

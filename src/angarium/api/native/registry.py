@@ -39,7 +39,7 @@ async def list_projects(do: Do, query: Annotated[PageQuery, Query()]) -> Respons
     return json_response(shown.listing(await do.projects.listed(page_of(query)), shown.project))
 
 
-@router.put(_PROJECT, **described(Call.CHANGE_PROJECT, "Projects", shows="Project", also=201))
+@router.put(_PROJECT, **described(Call.CHANGE_PROJECT, "Projects", shows="Project", also=201, problems=(409,)))
 async def put_project(do: Do, caller: Caller, project: str, asked: ProjectAsked) -> Response:
     """Create a project, or replace what is said of it."""
     written, is_new = await do.projects.put(project, asked.given(), by=caller.id)
@@ -52,7 +52,7 @@ async def get_project(reach: InReach) -> Response:
     return json_response(shown.project(reach.served.project, with_settings=may(reach.caller, Call.READ_REGISTRY)))
 
 
-@router.patch(_PROJECT, **described(Call.CHANGE_PROJECT, "Projects", shows="Project"))
+@router.patch(_PROJECT, **described(Call.CHANGE_PROJECT, "Projects", shows="Project", problems=(409,)))
 async def patch_project(do: Do, reach: InReach, asked: ProjectAsked) -> Response:
     """Change a project (JSON Merge Patch)."""
     return json_response(shown.project(await do.projects.patch(reach.project, asked.given(), by=reach.by)))

@@ -68,13 +68,13 @@ async def delete_subscription(do: Do, reach: InReach, subscription: str) -> Resp
     return Response(status_code=204)
 
 
-@router.post(_ONE + "/pause", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+@router.post(_ONE + "/pause", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", problems=(409,)))
 async def pause_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
     """Send nothing until it is resumed; what is owed waits."""
     return json_response(shown.subscription(await do.subscriptions.pause(reach, subscription)))
 
 
-@router.post(_ONE + "/resume", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+@router.post(_ONE + "/resume", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", problems=(409,)))
 async def resume_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
     """Send what has waited; one that was disabled starts from now."""
     return json_response(shown.subscription(await do.subscriptions.resume(reach, subscription)))
@@ -86,7 +86,7 @@ async def disable_subscription(do: Do, reach: InReach, subscription: str, _: Not
     return json_response(shown.subscription(await do.subscriptions.disable(reach, subscription)))
 
 
-@router.post(_ONE + "/verify", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
+@router.post(_ONE + "/verify", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", problems=(409,)))
 async def verify_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
     """Start the handshake again."""
     return json_response(shown.subscription(await do.subscriptions.verify(reach, subscription)))
@@ -102,21 +102,23 @@ async def rotate_secret(do: Do, reach: InReach, subscription: str, asked: Rotati
 # -- what is sent, sent again and pulled -------------------------------------------------------------------------------
 
 
-@router.post(_ONE + "/test", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Delivery", status=202))
+@router.post(
+    _ONE + "/test", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Delivery", status=202, problems=(409,))
+)
 async def try_subscription(do: Do, reach: InReach, subscription: str, _: Nothing) -> Response:
     """Send one example event, marked as a test, to this subscription only."""
     sent = await send_example(do.context, reach, subscription)
     return json_response(shown.delivery(await do.deliveries.named(sent)), 202)
 
 
-@router.post(_ONE + "/replay", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Job", status=202))
+@router.post(_ONE + "/replay", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Job", status=202, problems=(409,)))
 async def replay(do: Do, reach: InReach, subscription: str, asked: ReplayAsked) -> Response:
     """Send past events again, in their order, with the same ids."""
     job = await do.jobs.replay(reach, subscription, from_=asked.from_, until=asked.until, state=asked.state)
     return json_response(shown.job(job, await do.jobs.subscription_of(job)), 202)
 
 
-@router.get(_ONE + "/feed", **described(Call.READ, "Feeds", shows="FeedPage", streams="FeedEntry"))
+@router.get(_ONE + "/feed", **described(Call.READ, "Feeds", shows="FeedPage", streams="FeedEntry", problems=(410,)))
 async def read_feed(
     request: Request, do: Do, reach: InReach, subscription: str, query: Annotated[FeedQuery, Query()]
 ) -> Response:
