@@ -9,6 +9,7 @@ from angarium.core.partitioning import partition_of
 from angarium.model.event import Kind
 from angarium.store.contract import EventQuery, Page, Slice
 from tests.store.values import (
+    NEIGHBOUR,
     NOON,
     PARTITION,
     PROJECT,
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from angarium.store.contract import Store
-
-
-def neighbour() -> str:
-    """Return another tenant's name that shares the partition."""
-    return next(name for name in map(str, range(2, 5000)) if partition_of(PROJECT, name) == PARTITION)
 
 
 async def test_an_empty_log(store: Store) -> None:
@@ -58,15 +54,14 @@ async def test_markers_are_read_with_what_they_say(store: Store) -> None:
 
 
 async def test_a_tenant_reads_its_own_entries_only(store: Store) -> None:
-    other = neighbour()
     for number in range(6):
-        await store.accept(publish(event(number), event(number, tenant=other)))
-    await subscribe(store, tenant=other)
-    await store.append([resync(event(9, tenant=other)), replay(2, tenant=other)])
+        await store.accept(publish(event(number), event(number, tenant=NEIGHBOUR)))
+    await subscribe(store, tenant=NEIGHBOUR)
+    await store.append([resync(event(9, tenant=NEIGHBOUR)), replay(2, tenant=NEIGHBOUR)])
     mine = await store.read_tenant(PROJECT, TENANT, after=0, limit=100)
     assert [entry.offset for entry in mine.entries] == [1, 3, 5, 7, 9, 11]
     assert mine.scanned_to == 15
-    theirs = await store.read_tenant(PROJECT, other, after=10, limit=100)
+    theirs = await store.read_tenant(PROJECT, NEIGHBOUR, after=10, limit=100)
     assert [(entry.offset, entry.kind) for entry in theirs.entries] == [
         (12, Kind.EVENT),
         (13, Kind.MARKER),
@@ -76,9 +71,8 @@ async def test_a_tenant_reads_its_own_entries_only(store: Store) -> None:
 
 
 async def test_a_full_slice_ends_at_its_last_entry(store: Store) -> None:
-    other = neighbour()
     for number in range(6):
-        await store.accept(publish(event(number), event(number, tenant=other)))
+        await store.accept(publish(event(number), event(number, tenant=NEIGHBOUR)))
     slice_ = await store.read_tenant(PROJECT, TENANT, after=1, limit=2)
     assert [entry.offset for entry in slice_.entries] == [3, 5]
     assert slice_.scanned_to == 5

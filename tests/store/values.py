@@ -24,6 +24,8 @@ HOUR = 3_600_000
 PROJECT = "radio"
 TENANT = "1"
 PARTITION = partition_of(PROJECT, TENANT)
+NEIGHBOUR = next(name for name in map(str, range(2, 5000)) if partition_of(PROJECT, name) == PARTITION)
+"""Another tenant that shares the partition."""
 
 
 def event(number: int = 1, *, tenant: str = TENANT, project: str = PROJECT, action: str = "update") -> Event:

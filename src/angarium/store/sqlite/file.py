@@ -37,7 +37,7 @@ class File:
         self._heads: dict[int, int] = {}
         self._floors: dict[int, int] = {}
         self._registry: dict[int, int] = {}
-        self._writing: apsw.Connection | None = None
+        self._is_open = False
 
     async def open(self) -> None:
         """Take the file, bring its schema up to date, and start to write and read.
@@ -50,8 +50,10 @@ class File:
         self._floors = dict(self._ledger.floors)
         self._registry = dict(self._ledger.registry)
         self._readers = Readers(self._path)
-        self._writer = Writer(self._connection, self._ledger, asyncio.get_running_loop(), self._told, self._unindexed_max)
+        loop = asyncio.get_running_loop()
+        self._writer = Writer(self._connection, self._ledger, loop, self._told, self._unindexed_max)
         self._writer.start()
+        self._is_open = True
 
     def _prepare(self) -> None:
         self._ownership.take()
@@ -75,7 +77,9 @@ class File:
 
     async def close(self) -> None:
         """Write what waits, and let go of the file."""
-        await asyncio.to_thread(self._let_go)
+        if self._is_open:
+            self._is_open = False
+            await asyncio.to_thread(self._let_go)
 
     def _let_go(self) -> None:
         self._writer.stop()
