@@ -236,6 +236,18 @@ async def test_a_delivery_is_sent_again_with_its_own_id(native: Native) -> None:
     (await native.call("POST", f"{ALL}/{id_}/redeliver")).problem(409)
 
 
+async def test_what_was_delivered_and_sent_again_tells_of_both(native: Native) -> None:
+    await native.subscribe()
+    [place] = await publish(native, "1")
+    id_ = await settle(native, key_of(place, 1), answer=b"first")
+    (await native.call("POST", f"{ALL}/{id_}/redeliver")).expect(202)
+    shown = (await native.call("GET", f"{ALL}/{id_}")).expect(200)
+    assert [each["response"]["body"] for each in shown["attempts"]] == ["first"]
+    await settle(native, key_of(place, 1), attempts=2, answer=b"second")
+    shown = (await native.call("GET", f"{ALL}/{id_}")).expect(200)
+    assert [(each["number"], each["response"]["body"]) for each in shown["attempts"]] == [(1, "first"), (2, "second")]
+
+
 async def test_nothing_is_sent_to_who_is_not_pushed_to(native: Native) -> None:
     made = await native.subscribe()
     pull = await native.subscribe(None, kind="pull")

@@ -167,7 +167,8 @@ def delivery_with_attempts(found: Detailed, requests: Requests) -> Document:
     """Show a delivery with its attempts, the successful one too, and the ids of all of its events."""
     named, it = found.named, found.named.delivery
     attempts = [_attempt(each, requests) for each in found.attempts]
-    if isinstance(it, Settled) and it.state is State.DELIVERED and it.attempts:
+    is_told = any(each.number == it.attempts for each in found.attempts)
+    if isinstance(it, Settled) and it.state is State.DELIVERED and it.attempts and not is_told:
         attempts.append(_successful(it, requests))
     return {**delivery(named), "events": list(named.events), "attempts": attempts}
 
