@@ -152,9 +152,9 @@ def _list(connection: apsw.Connection, query: DeliveryQuery, wanted: Window) -> 
         found += [open_of(row) for row in run(connection, f"list_opens_{name}_{way}", asked)]
     if query.state != State.RETRYING:
         state = None if query.state is None else STATE_NUMBERS[query.state]
-        kind = "failed" if state else "settled"
-        for block in (f"list_{kind}_{name}_{way}", f"list_lately_{name}_{way}"):
-            found += _settled(run(connection, block, {"state": state, **asked}))
+        block = "list_failed" if state else "list_settled"
+        for kind in (block, "list_lately"):
+            found += _settled(run(connection, f"{kind}_{name}_{way}", {"state": state, **asked}))
     found.sort(key=_by_moment, reverse=not wanted.is_backward)
     return cut(wanted, found[: wanted.limit + 1], _by_moment)
 

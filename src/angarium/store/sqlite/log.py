@@ -198,7 +198,8 @@ def _candidates(
     way = "up" if wanted.is_backward else "down"
     asked = (scope.number, above, below, LOOKED_AT + 1)
     newer = fresh.listed(scope.name, scope.number, above=above, below=below)
-    older = [sequence for (sequence,) in run(connection, f"listed_by_{scope.name}_{way}", asked)]
+    block = "listed_by_tenant" if scope.name == "tenant" else "listed_by_project"
+    older = [sequence for (sequence,) in run(connection, f"{block}_{way}", asked)]
     return sorted({*newer, *older}, reverse=not wanted.is_backward)[: LOOKED_AT + 1]
 
 

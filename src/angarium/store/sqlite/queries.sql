@@ -343,10 +343,6 @@ SELECT p."partition", (
     SELECT max(last_offset) FROM delivery WHERE "partition" = p."partition" AND last_offset < :tests
 ) FROM "partition" AS p
 
--- lately_to --
--- Return the highest last offset of those to be moved in each partition, tests aside.
-SELECT "partition", max(last_offset) FROM delivery_lately WHERE last_offset < :tests GROUP BY "partition"
-
 -- move_lately --
 -- Put under their keys the deliveries that were settled lately.
 INSERT OR REPLACE INTO delivery
@@ -597,5 +593,13 @@ DELETE FROM subscription_version WHERE "partition" = :partition AND EXISTS (
 )
 
 -- check --
--- Say what is wrong with the file, if anything.
+-- Say what is wrong with the file; one row of `ok` when nothing is.
 PRAGMA integrity_check
+
+-- check_offsets --
+-- Return the partitions whose log has gaps above what was dropped, or goes beyond its head.
+SELECT p."partition", count(e."offset"), min(e."offset"), max(e."offset")
+FROM "partition" AS p CROSS JOIN event_place AS e ON e."partition" = p."partition"
+GROUP BY p."partition"
+HAVING min(e."offset") <> p.floor + 1 OR max(e."offset") - min(e."offset") + 1 <> count(e."offset")
+    OR max(e."offset") > p.head

@@ -1,9 +1,19 @@
 """Put the parts of the embedded store together."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from angarium.store.sqlite.deliveries import Deliveries
 from angarium.store.sqlite.log import Log
 from angarium.store.sqlite.registry import Registry
 from angarium.store.sqlite.retention import Retention
+from angarium.store.sqlite.statements import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
 
 
 class SqliteStore(Log, Registry, Deliveries, Retention):
@@ -12,3 +22,15 @@ class SqliteStore(Log, Registry, Deliveries, Retention):
     `SqliteStore(path)` says where; nothing happens before `open`. `unindexed_max` says how many rows may be without an
     index before the writer makes it.
     """
+
+    async def check(self) -> Sequence[str]:
+        """Return what is wrong with the file, in sentences; nothing when it is whole. This reads all of it."""
+        return await self._read(_check)
+
+
+def _check(connection: apsw.Connection) -> list[str]:
+    wrong = [text for (text,) in run(connection, "check") if text != "ok"]
+    return wrong + [
+        f"partition {partition} has {count} entries from offset {lowest} to {highest}, expected all above its floor"
+        for partition, count, lowest, highest in run(connection, "check_offsets")
+    ]

@@ -9,6 +9,7 @@ CREATE TABLE number (kind TEXT PRIMARY KEY, given INTEGER NOT NULL) STRICT, WITH
 CREATE TABLE project (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER, body BLOB
 ) STRICT;
+CREATE INDEX project_by_moment ON project (created_ms, name) WHERE created_ms IS NOT NULL;
 
 CREATE TABLE tenant (
     number INTEGER PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, created_ms INTEGER, body BLOB,
