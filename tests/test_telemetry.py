@@ -112,6 +112,15 @@ def test_what_libraries_warn_of_is_said_too_and_once() -> None:
     assert line["detail"] == "Invalid HTTP request received"
 
 
+def test_how_long_things_took_is_counted_up_to_each_bound() -> None:
+    took = telemetry.Histogram()
+    for seconds in (0.0005, 0.001, 0.004, 9.0):
+        took.observe(seconds)
+    counts = dict(took.cumulated())
+    assert (counts["0.001"], counts["0.005"], counts["5.0"], counts["+Inf"]) == (2, 3, 3, 4)
+    assert took.total == pytest.approx(9.0055)
+
+
 @pytest.mark.parametrize("name", HAPPENINGS)
 def test_a_happening_is_named_after_what_it_did_and_to_what(name: str) -> None:
     assert PAST.match(name)

@@ -12,10 +12,12 @@ import hashlib
 import logging
 import sys
 import traceback
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from structlog.typing import Processor
 
@@ -107,6 +109,26 @@ KEY_MADE = _declare("key.made", INFO, "An API key was made.", "id scope project 
 KEY_DELETED = _declare("key.deleted", INFO, "An API key was deleted.", "id scope project tenant")
 PROJECT_CHANGED = _declare("project.changed", INFO, "A project was made, replaced or deleted.", "project dialect by")
 LIBRARY_WARNED = _declare("library.warned", WARNING, "A library has something to say.", "library detail error")
+
+
+class Histogram:
+    """Count how long something took, in seconds, by bounds that suit requests."""
+
+    BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one more."""
+        self._counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def cumulated(self) -> Sequence[tuple[str, int]]:
+        """Return how many took at most so long, for each bound and for all, as Prometheus wants them."""
+        labels = [*map(str, self.BOUNDS), "+Inf"]
+        return list(zip(labels, accumulate(self._counts), strict=True))
 
 
 # -- saying so ---------------------------------------------------------------------------------------------------------

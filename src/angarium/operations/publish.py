@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +18,7 @@ from angarium.errors import AngariumError, Busy, FieldError, RateExceeded, Store
 from angarium.operations.admitting import Gate
 from angarium.operations.rates import Rates
 from angarium.store.contract import Publish
-from angarium.telemetry import ENGINE_FAILED, PUBLISH_ACCEPTED, emit, is_said
+from angarium.telemetry import ENGINE_FAILED, PUBLISH_ACCEPTED, Histogram, emit, is_said
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -79,7 +78,8 @@ class Publisher:
         self._projects = projects
         self._rates = Rates()
         self._loading: set[asyncio.Task[_Prepared]] = set()
-        self._counts: Counter[str] = Counter()
+        self._counts = {"events_accepted_total": 0, "publishes_accepted_total": 0, "publishes_refused_total": 0}
+        self.took = Histogram()
         self._gate = Gate[_Prepared](has_room=self._has_room, admit=self._hand_over, refuse=self._refuse)
 
     def publish(self, asked: Asked, done: Callable[[Answer], None]) -> None:
@@ -229,6 +229,8 @@ class Publisher:
             emit(ENGINE_FAILED, part="offer", error=error)
 
     def _answer(self, prepared: _Prepared, receipt: Receipt) -> None:
+        took_s = self._clock.now().mono - prepared.began.mono
+        self.took.observe(took_s)
         id_of = self._ids.event
         ids = [id_of(place.partition, place.offset, place.accepted_ms) for place in receipt.places]
         if not receipt.is_replay:
@@ -241,7 +243,7 @@ class Publisher:
                 events=len(ids),
                 matched=receipt.matched,
                 is_replay=receipt.is_replay,
-                took_ms=round((self._clock.now().mono - prepared.began.mono) * 1000, 3),
+                took_ms=round(took_s * 1000, 3),
             )
         self._finish(prepared.done, Published(ids, receipt.matched, receipt.is_replay))
 
