@@ -108,8 +108,8 @@ ORDER BY sequence LIMIT :limit
 
 -- entries --
 -- Return entries by their numbers in commit order.
-SELECT e.sequence, e."partition", e."offset", e.accepted_ms, e.kind, p.name, t.name, e.object, e.action, e.object_id,
-    e.crc, e.extra, e.data
+SELECT e."partition", e."offset", e.tenant, e.accepted_ms, e.kind, e.object, e.action, e.object_id, e.crc, e.extra, e.data,
+    p.name, t.name
 FROM json_each(?) AS asked CROSS JOIN event AS e ON e.sequence = asked.value
 CROSS JOIN tenant AS t ON t.number = e.tenant CROSS JOIN project AS p ON p.number = t.project
 

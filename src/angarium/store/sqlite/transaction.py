@@ -8,7 +8,7 @@ from angarium.model.event import Kind, Place
 from angarium.model.registry import Tenant
 from angarium.store.sqlite import bodies
 from angarium.store.sqlite.fresh import Appended
-from angarium.store.sqlite.rows import Row, entry_columns, event_columns
+from angarium.store.sqlite.rows import Row, entry_columns, entry_row, event_columns
 from angarium.store.sqlite.settling import Settling
 from angarium.store.sqlite.statements import first, run, run_each, value
 
@@ -51,7 +51,7 @@ class Transaction:
         tenant, project, partition = numbers
         offset = self.heads[partition] = self.head(partition) + 1
         self.sequence += 1
-        self._events += (self.sequence, partition, offset, tenant, now_ms, kind.value, *columns)
+        self._events += entry_row(self.sequence, (partition, offset, tenant, now_ms, kind.value), columns)
         self.appended.append(Appended(partition, offset, self.sequence, tenant, project, kind is Kind.EVENT))
         return Place(partition, offset, now_ms)
 

@@ -29,7 +29,7 @@ CREATE TABLE progress ("partition" INTEGER PRIMARY KEY, watermark INTEGER NOT NU
 -- Entries lie in commit order, so that appending touches the last page only. Their indexes, which would touch a page per
 -- entry, are tables that are brought up to date some thousands of entries at a time. A zone is such a step; what lies
 -- above the last zone is indexed in memory. The longest column is last: what precedes it is read without it.
--- `crc` is of object, action, object_id, extra and data.
+-- `crc` is of all other columns but `sequence`, so that what a disk has changed is not served.
 CREATE TABLE event (
     sequence INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, tenant INTEGER NOT NULL,
     accepted_ms INTEGER NOT NULL, kind INTEGER NOT NULL, object TEXT NOT NULL, action TEXT NOT NULL,
