@@ -52,6 +52,29 @@ _TRACKED_MAX = 512
 class Lane:
     """One subscription's lane; `scale` divides the breaker's pauses."""
 
+    __slots__ = (
+        "breaker",
+        "counted_to",
+        "effects",
+        "handed_to",
+        "in_flight",
+        "is_behind",
+        "is_closed",
+        "is_paused",
+        "last_delivered_ms",
+        "not_before",
+        "not_before_ms",
+        "number",
+        "opened",
+        "pace",
+        "partition",
+        "policy",
+        "progress",
+        "queue",
+        "resumed_ms",
+        "waiting",
+    )
+
     def __init__(self, number: int, partition: int, policy: Policy, *, scale: float = 1.0) -> None:
         self.number, self.partition, self.policy = number, partition, policy
         self.breaker = Breaker(scale=scale)

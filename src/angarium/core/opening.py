@@ -7,7 +7,6 @@ busy.
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,8 @@ class Opened:
     def __init__(self) -> None:
         self.deliveries: dict[Key, Delivery] = {}
         self.rows = 0
-        self._chains: dict[Object, deque[Delivery]] = {}
+        # Chains are short, and an empty deque takes ten times the memory of a list.
+        self._chains: dict[Object, list[Delivery]] = {}
         self._due: list[tuple[float, int, Key]] = []
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class Opened:
         for each in delivery.objects:
             chain = self._chains.get(each)
             if chain is None:
-                self._chains[each] = deque((delivery,))
+                self._chains[each] = [delivery]
             else:
                 chain.append(delivery)
                 is_first = False
@@ -54,10 +54,7 @@ class Opened:
         for each in delivery.objects:
             chain = self._chains[each]
             was_first = chain[0] is delivery
-            if was_first:
-                chain.popleft()
-            else:
-                chain.remove(delivery)
+            chain.remove(delivery)
             if not chain:
                 del self._chains[each]
                 free.append(each)

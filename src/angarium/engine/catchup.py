@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from angarium.store.contract import Store
 
 PAGE = 500
-BYTES_MAX = 16 * 1024 * 1024
+BYTES_MAX = 8 * 1024 * 1024
 
 
 class _Page(Struct, frozen=True):

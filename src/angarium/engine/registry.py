@@ -99,6 +99,7 @@ class Registry:
         self._kept: OrderedDict[tuple[str, str], TenantSubscriptions] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Task[TenantSubscriptions]] = {}
         self._turn: dict[tuple[str, str], int] = {}
+        self._projects: dict[str, Project] = {}
         self._count = 0
 
     def held(self, project: str, tenant: str) -> TenantSubscriptions | None:
@@ -123,7 +124,7 @@ class Registry:
     async def _read(self, owner: tuple[str, str]) -> TenantSubscriptions:
         while True:
             turn = self._turn.get(owner, 0)
-            project = await self._store.project(owner[0])
+            project = await self._project(owner[0])
             subscriptions = await self._store.subscriptions_of(*owner)
             versions = await self._store.versions_of(*owner)
             if turn == self._turn.get(owner, 0):
@@ -132,6 +133,15 @@ class Registry:
         self._turn.pop(owner, None)
         self._keep(owner, found)
         return found
+
+    async def _project(self, name: str) -> Project | None:
+        """Return a project, one for all its tenants."""
+        if name not in self._projects:
+            project = await self._store.project(name)
+            if project is None:
+                return None
+            self._projects[name] = project
+        return self._projects[name]
 
     def _keep(self, owner: tuple[str, str], found: TenantSubscriptions) -> None:
         self._kept[owner] = found
@@ -151,6 +161,7 @@ class Registry:
 
     def forget_project(self, project: str) -> Sequence[str]:
         """Drop all tenants of a project; return which."""
+        self._projects.pop(project, None)
         tenants = [tenant for name, tenant in {*self._kept, *self._loading} if name == project]
         for tenant in tenants:
             self.forget(project, tenant)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from angarium.model.event import Entry
 
 RECENT_EVENTS = 4096
-RECENT_BYTES = 8 * 1024 * 1024
+RECENT_BYTES = 4 * 1024 * 1024
 
 
 class Ring:
