@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,7 @@ class Projects:
         self._forgotten = forgotten
         self._held: OrderedDict[str, Served] = OrderedDict()
         self._changes = 0
+        self._writing = asyncio.Lock()  # One write at a time, so that no two changes lose each other.
 
     def held(self, name: str) -> Served | None:
         """Return a project if it is in memory."""
@@ -81,25 +83,28 @@ class Projects:
                 f"{name[:80]!r} is no project's name; use letters, digits, . _ and -, at most 64, the first "
                 "a letter or digit",
             )
-        return await self._write(name, asked, await self._store.project(name), by)
+        async with self._writing:
+            return await self._write(name, asked, await self._store.project(name), by)
 
     async def patch(self, name: str, patch: Mapping[str, Any], *, by: str) -> Project:
         """Merge a change into a project (RFC 7396)."""
-        present = (await self.find(name)).project
-        document = {"dialect": present.dialect, "objects": present.objects, "settings": present.settings}
-        written, _ = await self._write(name, merge(document, patch), present, by)
+        async with self._writing:
+            present = (await self.find(name)).project
+            document = {"dialect": present.dialect, "objects": present.objects, "settings": present.settings}
+            written, _ = await self._write(name, merge(document, patch), present, by)
         return written
 
     async def delete(self, name: str, *, by: str) -> None:
         """Delete a project with its keys, tenants, jobs and subscriptions; what is logged goes by retention."""
-        found = await self.find(name)
-        subscriptions = await self._subscriptions(name)
-        for job in await self._store.jobs_in(JobState.RUNNING):
-            if job.project == name:
-                self._context.engine.stop(job.number)
-        await self._store.delete_project(name)
-        self._forget(name)
-        self._forgotten(name)
+        async with self._writing:
+            found = await self.find(name)
+            subscriptions = await self._subscriptions(name)
+            for job in await self._store.jobs_in(JobState.RUNNING):
+                if job.project == name:
+                    self._context.engine.stop(job.number)
+            await self._store.delete_project(name)
+            self._forget(name)
+            self._forgotten(name)
         for subscription in subscriptions:
             await self._context.engine.changed(subscription)
         emit(PROJECT_CHANGED, project=name, dialect=found.project.dialect, by=by)

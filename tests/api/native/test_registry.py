@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -31,6 +32,26 @@ async def test_a_project_is_created_shown_replaced_changed_and_deleted(native: N
     assert (await native.call("DELETE", "/v1/projects/p")).expect(204) is None
     (await native.call("GET", "/v1/projects/p")).problem(404)
     (await native.call("DELETE", "/v1/projects/p")).problem(404)
+
+
+async def test_two_changes_of_a_project_at_once_lose_nothing(native: Native) -> None:
+    path = await native.project()
+    patches: list[Any] = [{"objects": {f"item-{number}": {}}} for number in range(8)]
+    for reply in await asyncio.gather(*(native.call("PATCH", path, patch) for patch in patches)):
+        reply.expect(200)
+    assert len((await native.call("GET", path)).expect(200)["objects"]) == 8
+
+
+async def test_deleting_a_project_ends_all_that_it_has(native: Native) -> None:
+    path = await native.project()
+    made = await native.subscribe()
+    (await native.call("POST", f"{path}/subscriptions/{made['id']}/replay")).expect(202)
+    native.engine.changes.clear()
+    (await native.call("DELETE", path)).expect(204)
+    assert (native.engine.changes, native.engine.stopped, native.engine.forgotten[-1]) == ([1], [1], "p")
+    await native.project()
+    for name in ("subscriptions", "jobs", "keys", "tenants"):
+        assert (await native.call("GET", f"{path}/{name}")).expect(200)["data"] == []
 
 
 async def test_projects_are_listed_page_by_page(native: Native) -> None:
