@@ -85,9 +85,7 @@ async def _run(settings: Settings, told: Callable[[Server], None]) -> None:
     ending = _Ending()
     async with running(settings) as server:
         told(server)
-        # What was made at the start stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # What was made at the start stays: the collector need not look at it again and again.
         await ending.asked.wait()
         began = time.monotonic()
     emit(SERVER_STOPPED, reason=ending.reason, took_ms=round((time.monotonic() - began) * 1000))

@@ -255,6 +255,14 @@ async def test_what_is_no_http_is_a_400_after_what_was_asked_before(served: Serv
     assert await caller.rest() == b""
 
 
+@on_uvloop
+async def test_an_offer_to_speak_something_else_is_not_taken(served: Served, caller: Caller) -> None:
+    await caller.say(request(b"", upgrade="h2c", connection="upgrade"))
+    assert (await caller.answer())[0] == 400  # An empty body is no event; the publish itself was understood.
+    await caller.say(request())
+    assert (await caller.answer())[0] == 202
+
+
 @pytest.mark.parametrize(
     "head",
     [

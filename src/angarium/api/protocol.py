@@ -17,15 +17,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from angarium.api.problems import as_reply
 from angarium.api.publishing import BODY_MAX, asked_of, note, reply_to, told
-from angarium.operations.publish import Asked, Published
+from angarium.operations.publish import Published
 
 if TYPE_CHECKING:
     import asyncio
     from collections import deque
+    from collections.abc import Mapping
 
     from uvicorn._types import ASGI3Application
     from uvicorn.config import Config
@@ -45,7 +47,6 @@ LINGERS_MAX_S: Final = 2.0
 _SMALL: Final = 64 * 1024
 _POST: Final = b"POST"
 _ACCEPTED: Final = b"HTTP/1.1 202 Accepted\r\n"
-_NOTHING: Final = Asked("", "", "", None, b"")
 
 _PATH = re.compile(rb"/v1/projects/([A-Za-z0-9._~-]+)/events")
 _NEVER_HOT = frozenset({b"expect", b"upgrade", b"transfer-encoding"})
@@ -65,13 +66,14 @@ class PublishCycle:
     """
 
     __slots__ = (
-        "asked",
         "disconnected",
+        "headers",
         "held",
         "is_next",
         "is_whole",
         "keep_alive",
         "parts",
+        "project",
         "protocol",
         "ready",
         "request_id",
@@ -79,10 +81,13 @@ class PublishCycle:
     )
     message_event = _Signal()
 
-    def __init__(self, protocol: PublishProtocol, asked: Asked, request_id: bytes, *, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: PublishProtocol, project: str, headers: Mapping[bytes, bytes], *, keep_alive: bool
+    ) -> None:
         self.protocol = protocol
-        self.asked = asked
-        self.request_id = request_id
+        self.project = project
+        self.headers = headers
+        self.request_id = protocol.front.request_id(headers.get(b"x-request-id"))
         self.keep_alive = keep_alive
         self.ready = b""
         self.parts: list[bytes] = []
@@ -99,14 +104,15 @@ class PublishCycle:
         if self.ready:
             self._write(self.ready)
             return
-        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-        self.protocol.front.publish(self.asked._replace(body=body), self.answered)
+        parts = self.parts
+        asked = asked_of(self.project, self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
+        self.protocol.front.publish(asked, self.answered)
 
     def answered(self, answer: Answer) -> None:
         """Write the answer, if somebody is there to read it."""
         self.release()
         if isinstance(answer, Exception):
-            note(answer, asked=self.asked, request_id=self.request_id.decode("ascii"))
+            note(answer, project=self.project, request_id=self.request_id.decode("ascii"))
         if not self.disconnected:
             self._write(self._written(answer))
 
@@ -199,13 +205,14 @@ class PublishProtocol(HttpToolsProtocol):
             return
         if self._is_in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade:
+            return  # Nothing is spoken here but HTTP/1.1: what was asked is answered as if no upgrade were offered.
+        except HttpParserError as error:
+            self._refuse(400, f"this is no HTTP/1.1 that the server understands: {error}")
         if self._is_in_head and self._head_bytes > HEAD_MAX:
             self._refuse(431, f"the request's head is over {HEAD_MAX // 1024} KiB")
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, after whatever was asked before it."""
-        self._refuse(400, f"this is no HTTP/1.1 that the server understands: {msg}")
 
     def pause_writing(self) -> None:
         """Read no further requests of somebody who does not read the answers."""
@@ -313,13 +320,12 @@ class PublishProtocol(HttpToolsProtocol):
         if not 0 < len(length) <= 7 or not _NEVER_HOT.isdisjoint(headers):
             return None
         count = int(length)
-        asked = asked_of(found[1].decode("ascii"), headers, b"")
-        if count > _SMALL and (count > BODY_MAX or not self.front.may_publish(asked)):
+        project = found[1].decode("ascii")
+        if count > _SMALL and (count > BODY_MAX or not self.front.may_publish(asked_of(project, headers, b""))):
             return None
         if not self.front.bodies.hold(count):
             return None
-        request_id = self.front.request_id(headers.get(b"x-request-id"))
-        cycle = PublishCycle(self, asked, request_id, keep_alive=self.parser.should_keep_alive())
+        cycle = PublishCycle(self, project, headers, keep_alive=self.parser.should_keep_alive())
         cycle.held = count
         return cycle
 
@@ -352,8 +358,7 @@ class PublishProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer, in its turn, what cannot be routed, hear nothing more, and end the connection."""
-        request_id = self.front.request_id(None)
-        cycle = PublishCycle(self, _NOTHING, request_id, keep_alive=False)
+        cycle = PublishCycle(self, "", {}, keep_alive=False)
         cycle.ready = as_reply(status, detail).written(*self.lines_around(cycle))
         cycle.is_whole = self._is_deaf = True
         self._reading_since = self._reading_since or self._now()

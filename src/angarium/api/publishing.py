@@ -77,14 +77,14 @@ def reply_to(answer: Answer) -> Reply:
     return Reply(202, (("content-type", "application/json"), *again), told(answer))
 
 
-def note(error: Exception, *, asked: Asked, request_id: str) -> None:
+def note(error: Exception, *, project: str, request_id: str) -> None:
     """Log a publish that was refused, or a fault of ours."""
     status = status_of(error)
     if status == 500:
-        path = f"/v1/projects/{asked.project}/events"
+        path = f"/v1/projects/{project}/events"
         emit(REQUEST_FAILED, request_id=request_id, method=METHOD, path=path, error=error)
     elif is_said(PUBLISH_REFUSED):
-        emit(PUBLISH_REFUSED, project=asked.project, status=status, detail=str(error), request_id=request_id)
+        emit(PUBLISH_REFUSED, project=project, status=status, detail=str(error), request_id=request_id)
 
 
 class PublishRoute:
@@ -109,7 +109,7 @@ class PublishRoute:
         finally:
             body.release()
         if isinstance(answer, Exception):
-            note(answer, asked=asked, request_id=scope.get("request_id", ""))
+            note(answer, project=project, request_id=scope.get("request_id", ""))
         reply = reply_to(answer)
         # Without "100 Continue" nobody knows whether the body still comes, so the connection cannot go on.
         closes = [] if body.was_asked_for or b"expect" not in headers else [(b"connection", b"close")]

@@ -130,13 +130,21 @@ class Publisher:
             return None
         check(caller, Call.PUBLISH, asked.project)
         events = _read(asked, served)
+        matched = self._count_matched(asked.project, events)
+        return None if matched is None else self._prepared(asked, served.project, events, matched, began, done)
+
+    def _count_matched(self, project: str, events: tuple[Event, ...]) -> int | None:
+        """Return how many pairs of these events and subscriptions will be sent; None when one must be loaded first."""
+        if len(events) == 1:
+            held = self._engine.held(project, events[0].tenant)
+            return None if held is None else held.matched(events)
         matched = 0
         for tenant, its_events in _by_tenant(events).items():
-            held = self._engine.held(asked.project, tenant)
+            held = self._engine.held(project, tenant)
             if held is None:
                 return None
             matched += held.matched(its_events)
-        return self._prepared(asked, served.project, events, matched, began, done)
+        return matched
 
     def _prepared(
         self,
