@@ -136,9 +136,8 @@ def entry_row(sequence: int, place: tuple[int, int, int, int, int], columns: Row
 
 
 def _crc(place: tuple[int, int, int, int, int], columns: Row) -> int:
-    object_, action, object_id, extra, data = columns
-    head = "%d %d %d %d %d %s\0%s\0%s\0" % (*place, object_, action, object_id)  # noqa: UP031  half as slow as format
-    return crc32(data, crc32(head.encode() + (extra or b"")))
+    *rest, data = columns
+    return crc32(data, crc32(_pack((place, rest))))
 
 
 def entry_of(row: Row) -> Entry:
