@@ -144,7 +144,7 @@ def _headers(given: dict[str, Any], dialect: Dialect) -> dict[str, str | bytes]:
 
 def _check_lifetime(policy: Policy, project: Project, settings: Settings) -> None:
     """Refuse a schedule that outlives the log: what it would send is gone by then."""
-    days = int(project.settings.get("retention_days", settings.retention_days))
+    days = min(project.settings.get("retention_days", settings.retention_days), settings.retention_days)
     lifetime_s = sum(policy.retry.delays_s)
     if policy.retry.give_up and lifetime_s > days * _DAY_S:
         raise FieldError(
