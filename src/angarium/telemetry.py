@@ -209,8 +209,9 @@ def _speaker(stream: TextIO, *, as_json: bool) -> Callable[[str, dict[str, Any]]
 
 
 def _plain(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Leave out what is absent; show bytes as length and digest, and errors with where they were raised."""
-    return {name: _shown(value) for name, value in fields.items() if value is not None}
+    """Put when and what first, leave out what is absent, show bytes as length and digest, errors with their place."""
+    first = {name: fields[name] for name in ("at", "level", "event")}
+    return first | {name: _shown(value) for name, value in fields.items() if value is not None}
 
 
 def _shown(value: object) -> object:
