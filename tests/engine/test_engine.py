@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import pytest
 
 from angarium.model.delivery import Open, Settled, State
 from angarium.model.subscription import Owed, Status
@@ -11,6 +14,14 @@ from tests.engine.world import OK, Answer, ids_of, objects_of, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True, params=["awake", "sleepy"])
+def _sleep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test with lanes that stay awake, and with lanes that fall asleep whenever they may."""
+    if request.param == "sleepy":
+        monkeypatch.setattr("angarium.engine.lanes.SWEEP_S", 0.01)
+        monkeypatch.setattr("angarium.engine.sleeping.LONG_S", 0.0)
 
 
 async def test_an_event_reaches_each_subscription_that_wants_it_once() -> None:
@@ -133,3 +144,22 @@ async def test_a_burst_of_changes_goes_as_one_request_with_the_final_state() -> 
         (delivery,) = await w.deliveries()
         assert isinstance(delivery, Settled)
         assert len(delivery.members) == 20
+
+
+async def test_a_sleeping_lane_counts_what_comes_and_is_cancelled_with_its_subscription() -> None:
+    async with world() as w:
+        one, other = await w.subscribe(), await w.subscribe()
+        await w.change(one, status=Status.PAUSED)
+        await w.publish("1", "2")
+        await w.until(lambda: len(w.sender.by_url[other.url]) == 2)
+        await asyncio.sleep(0.05)
+        await w.publish("3")
+        await w.until(lambda: w.engine.lane(one).backlog == 3)
+        await w.restart()
+        await w.until(lambda: w.engine.lane(one).backlog == 3)
+        await w.change(one, owed=Owed.NOTHING, status=Status.DISABLED)
+        await w.until(lambda: any(each.count == 3 for each in w.settled))
+        (cancelled,) = [each for each in w.settled if each.count]
+        assert (cancelled.state, cancelled.key.subscription) == (State.CANCELLED, one.number)
+        assert w.sender.by_url[one.url] == []
+        assert w.engine.lane(one).backlog == 0

@@ -11,23 +11,26 @@ if TYPE_CHECKING:
 
     from angarium.clock import Clock
     from angarium.engine.courier import Courier
+    from angarium.engine.sleeping import Sleeper
 
 
 class Alarm:
     """Call `rung` with the lanes whose moment has come; moments are monotonic seconds."""
 
-    def __init__(self, clock: Clock, rung: Callable[[Sequence[Courier]], None]) -> None:
+    def __init__(self, clock: Clock, rung: Callable[[Sequence[Courier | Sleeper]], None]) -> None:
         self._clock, self._rung = clock, rung
-        self._moments: list[tuple[float, int, Courier]] = []
+        self._moments: list[tuple[float, int, Courier | Sleeper]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
+        self._count = 0
 
-    def set(self, courier: Courier, at: float) -> None:
+    def set(self, one: Courier | Sleeper, at: float) -> None:
         """Wake a lane at a moment, unless it wakes earlier."""
-        if courier.wakes_at is not None and courier.wakes_at <= at:
+        if one.wakes_at is not None and one.wakes_at <= at:
             return
-        courier.wakes_at = at
-        heappush(self._moments, (at, courier.lane.number, courier))
+        one.wakes_at = at
+        self._count += 1
+        heappush(self._moments, (at, self._count, one))
         if self._timer is None or at < self._rings_at:
             self._arm()
 
@@ -48,10 +51,10 @@ class Alarm:
         self._timer = None
         now, due = self._clock.now().mono, []
         while self._moments and self._moments[0][0] <= now:
-            at, _, courier = heappop(self._moments)
-            if courier.wakes_at == at:
-                courier.wakes_at = None
-                due.append(courier)
+            at, _, one = heappop(self._moments)
+            if one.wakes_at == at:
+                one.wakes_at = None
+                due.append(one)
         self._arm()
         if due:
             self._rung(due)

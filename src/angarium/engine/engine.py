@@ -19,6 +19,7 @@ from angarium.engine.recovery import Recovery
 from angarium.engine.registry import Registry
 from angarium.engine.ring import Ring
 from angarium.engine.settler import Settler
+from angarium.engine.sleeping import Dormitory
 from angarium.engine.tail import Tail
 from angarium.errors import AngariumError
 from angarium.model.subscription import Owed, Status
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from angarium.clock import Clock
     from angarium.egress.contract import Sender
+    from angarium.engine.courier import Courier
     from angarium.engine.registry import TenantSubscriptions
     from angarium.model.delivery import Open, Settled
     from angarium.model.event import Entry, Event, Place
@@ -98,6 +100,14 @@ class LogEngine:
             ring=self._ring,
             settler=self._settler,
             position=self._position,
+            ready=self._lanes.make_ready,
+        )
+        self._dormitory = self._lanes.dormitory = Dormitory(
+            store=store,
+            clock=clock,
+            registry=self._registry,
+            settler=self._settler,
+            make=self._lanes.make,
             ready=self._lanes.make_ready,
         )
         self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
@@ -173,19 +183,17 @@ class LogEngine:
         self._registry.forget(subscription.project, subscription.tenant)
         tenant = await self._registry.load(subscription.project, subscription.tenant)
         now = tenant.subscriptions.get(subscription.number)
-        courier = self._lanes.couriers.get(subscription.number)
-        if courier is not None and now is not None and now.status in (Status.ACTIVE, Status.PAUSED):
-            self._lanes.change(courier, now, tenant.project)
+        if now is not None and now.status in (Status.ACTIVE, Status.PAUSED):
+            courier = await self._awake(subscription.number)
+            if courier is not None:
+                self._lanes.change(courier, now, tenant.project)
 
     def forget_project(self, project: str) -> None:
         """Take note that a project was replaced or deleted."""
         self._registry.forget_project(project)
-        changed = [
-            courier.route.subscription
-            for courier in self._lanes.couriers.values()
-            if courier.route.subscription.project == project
-        ]
-        self._spawn(self._change_all(changed))
+        couriers = self._lanes.couriers.values()
+        mine = [each.route.subscription for each in couriers if each.route.subscription.project == project]
+        self._spawn(self._change_all(mine))
 
     async def _change_all(self, changed: Sequence[Subscription]) -> None:
         for subscription in changed:
@@ -201,7 +209,7 @@ class LogEngine:
             self._settler.drop(open_.key)
             return True
         tenant = await self._registry.load(subscription.project, subscription.tenant)
-        courier = self._lanes.couriers.get(number)
+        courier = await self._awake(number)
         if courier is None:
             position = self._position(subscription.partition)
             courier = self._lanes.make(subscription, tenant.project, position + 1)
@@ -209,6 +217,11 @@ class LogEngine:
             courier.lane.adopt(open_, (), self._clock.now(), wait_s=0)
         self._lanes.make_ready(courier)
         return True
+
+    async def _awake(self, number: int) -> Courier | None:
+        """Return a subscription's lane, woken when it sleeps; None when it has none."""
+        sleeper = self._dormitory.asleep.get(number)
+        return await self._dormitory.wake(sleeper) if sleeper else self._lanes.couriers.get(number)
 
     def start(self, job: Job) -> None:
         """Run a job that the store already holds as running."""
@@ -222,6 +235,9 @@ class LogEngine:
 
     def lane(self, subscription: Subscription) -> LaneView:
         """Return how a subscription's lane is doing."""
+        sleeper = self._dormitory.asleep.get(subscription.number)
+        if sleeper is not None:
+            return LaneView(sleeper.backlog, sleeper.failing_since_ms, is_behind=True)
         courier = self._lanes.couriers.get(subscription.number)
         if courier is None:
             return LaneView()
@@ -229,8 +245,9 @@ class LogEngine:
 
     def lane_failing(self) -> Sequence[int]:
         """Return the numbers of the subscriptions whose lanes are failing."""
-        couriers = self._lanes.couriers
-        return [number for number, courier in couriers.items() if courier.lane.breaker.failing_since_ms]
+        awake, asleep = self._lanes.couriers, self._dormitory.asleep
+        failing = [number for number, courier in awake.items() if courier.lane.breaker.failing_since_ms]
+        return [*failing, *(number for number, sleeper in asleep.items() if sleeper.failing_since_ms)]
 
     async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
         """Wait until a partition's committed head is above an offset."""
@@ -251,17 +268,18 @@ class LogEngine:
 
     def figures(self) -> Mapping[str, float]:
         """Return counters and gauges, by metric name without prefix."""
-        lanes = self._lanes.couriers.values()
+        lanes, asleep = self._lanes.couriers.values(), self._dormitory.asleep.values()
         return {
             "attempts_total": self._lanes.attempts,
             "deliveries_delivered_total": self._lanes.delivered,
             "deliveries_exhausted_total": self._lanes.exhausted,
             "deliveries_settled_total": self._settler.rows,
             "requests_in_flight": self._lanes.in_flight,
-            "lanes": len(self._lanes.couriers),
-            "lanes_behind": sum(courier.lane.is_behind for courier in lanes),
+            "lanes": len(lanes) + len(asleep),
+            "lanes_asleep": len(asleep),
+            "lanes_behind": sum(courier.lane.is_behind for courier in lanes) + len(asleep),
             "lanes_failing": len(self.lane_failing()),
-            "backlog_events": sum(courier.lane.backlog for courier in lanes),
+            "backlog_events": sum(each.lane.backlog for each in lanes) + sum(each.backlog for each in asleep),
             "ring_events": self._ring.events,
             "ring_bytes": self._ring.bytes,
             "log_entries": sum(self._tail.heads.values()),

@@ -18,6 +18,7 @@ from angarium.core.sealing import size_of
 from angarium.engine.alarm import Alarm
 from angarium.engine.courier import Courier
 from angarium.engine.routes import Route
+from angarium.engine.sleeping import Sleeper
 from angarium.model.delivery import Key, Origin, Settled, State
 from angarium.model.subscription import Owed, Status
 from angarium.telemetry import LANE_FAILED, emit
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from angarium.engine.ring import Ring
     from angarium.engine.settler import Settler
     from angarium.engine.skipping import Skips
+    from angarium.engine.sleeping import Dormitory
     from angarium.model.event import Entry
     from angarium.model.registry import Project
     from angarium.model.subscription import Subscription
@@ -80,6 +82,7 @@ class Lanes:
         self._slow_in_flight = 0
         self._drained: asyncio.Event | None = None
         self.couriers: dict[int, Courier] = {}
+        self.dormitory: Dormitory
         self.skips: dict[int, Skips] = {}
         self.reader: Reader
         self.in_flight = 0
@@ -97,6 +100,7 @@ class Lanes:
         """Seal no more, wait for what is on the wire, and write the rest as open."""
         self._is_stopping = True
         self._alarm.cancel()
+        await self.dormitory.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
         if self.in_flight:
@@ -129,7 +133,13 @@ class Lanes:
     def _those(self, entry: Entry, tenant: TenantSubscriptions, numbers: Sequence[int]) -> Iterator[Courier]:
         skips = self.skips.get(entry.partition)
         for number in numbers:
-            courier = self.couriers.get(number) or self.make(tenant.subscriptions[number], tenant.project, entry.offset)
+            courier = self.couriers.get(number)
+            if courier is None:
+                sleeper = self.dormitory.asleep.get(number)
+                if sleeper is not None:
+                    self.dormitory.count(sleeper, entry.offset, self._alarm, self._clock.now())
+                    continue
+                courier = self.make(tenant.subscriptions[number], tenant.project, entry.offset)
             if skips is None or not skips.holds(number, entry.offset):
                 yield courier
             else:
@@ -242,9 +252,12 @@ class Lanes:
         if at is not None and not (courier.is_reading and at <= now.mono):
             self._alarm.set(courier, max(at, now.mono + 0.001))
 
-    def _rung(self, couriers: Sequence[Courier]) -> None:
-        for courier in couriers:
-            self.make_ready(courier)
+    def _rung(self, due: Sequence[Courier | Sleeper]) -> None:
+        for one in due:
+            if isinstance(one, Courier):
+                self.make_ready(one)
+            else:
+                self.dormitory.wake(one)
 
     # -- attempts end -----------------------------------------------------------------------------------------------
 
@@ -333,15 +346,27 @@ class Lanes:
         for courier in self.couriers.values():
             if courier.lane.is_behind and not courier.is_reading:
                 self.reader.expire(courier, before_ms, State.EXPIRED)
+        for sleeper in self.dormitory.asleep.values():
+            if sleeper.row().failing_since_ms < before_ms:
+                self.dormitory.wake(sleeper)  # It is looked at the next time.
 
     def close_lane(self, marker: Entry) -> None:
         """End a lane at the marker from which on it is owed nothing."""
         version = marker.version
-        courier = self.couriers.pop(version.subscription, None) if version is not None else None
-        if version is None or courier is None:
+        assert version is not None, "a marker carries a version"
+        sleeper = self.dormitory.asleep.get(version.subscription)
+        if sleeper is not None:
+            self.dormitory.wake(sleeper).add_done_callback(partial(self._close_woken, marker))
+            return
+        courier = self.couriers.get(version.subscription)
+        if courier is None:
             return
         state = State.EXHAUSTED if version.owed is Owed.FEED else State.CANCELLED
         self.end_lane(courier, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
+
+    def _close_woken(self, marker: Entry, waking: asyncio.Task[Courier | None]) -> None:
+        if not waking.cancelled():
+            self.close_lane(marker)
 
     def end_lane(self, courier: Courier, state: State, *, last_offset: int, last_ms: int) -> None:
         """Settle all that a lane still owes: what waits in the log as one range, up to an offset."""
@@ -384,7 +409,7 @@ class Lanes:
         )
 
     def _sweep(self) -> None:
-        """Forget lanes that have held nothing for a while; note how much waits for those that are behind."""
+        """Forget lanes that hold nothing, note what waits for those that are behind, and let sleep who can."""
         idle = [courier for courier in self.couriers.values() if courier.lane.is_idle and not courier.is_ready]
         for courier in idle:
             if courier.is_swept:
@@ -394,4 +419,6 @@ class Lanes:
             if courier.lane.is_behind and not courier.is_counted:
                 courier.is_counted = True
                 self._settler.lane(courier.lane, is_urgent=False)
+        for courier in self.dormitory.put(self.couriers.values(), self._alarm, self._clock.now()):
+            del self.couriers[courier.lane.number]
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from angarium.model.subscription import Owed
 from angarium.telemetry import DELIVERY_EXHAUSTED, ENGINE_FAILED, STORE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from angarium.clock import Clock
     from angarium.engine.catchup import CatchUp
@@ -57,11 +58,11 @@ class Reader:
 
     def read(self, courier: Courier) -> None:
         """Read on for a lane; it joins the live ones when it has come to the tail."""
-        self._begin(courier, self._read(courier))
+        self._begin(courier, partial(self._read, courier))
 
     def expire(self, courier: Courier, before_ms: int, state: State) -> None:
         """Settle, as one range, what was accepted before a moment and waits from the lane's cursor on."""
-        self._begin(courier, self._expire(courier, before_ms, state))
+        self._begin(courier, partial(self._expire, courier, before_ms, state))
 
     async def close(self) -> None:
         """Read no more."""
@@ -69,24 +70,23 @@ class Reader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, courier: Courier, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, courier: Courier, work: Callable[[], Awaitable[None]]) -> None:
         courier.is_reading = True
         task = asyncio.get_running_loop().create_task(self._guarded(courier, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, courier: Courier, work: Coroutine[None, None, None]) -> None:
+    async def _guarded(self, courier: Courier, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except StoreAway as error:
             emit(STORE_FAILED, operation="read_tenant", detail=str(error), pause_ms=int(AWAY_S * 1000))
             await asyncio.sleep(AWAY_S)
         except Exception as error:  # noqa: BLE001  one lane's fault is not its neighbours'
             emit(ENGINE_FAILED, part="reader", subscription=courier.route.subscription.id, error=error)
             await asyncio.sleep(AWAY_S)
-        finally:
-            courier.is_reading = False
-            self._ready(courier)
+        courier.is_reading = False
+        self._ready(courier)
 
     async def _read(self, courier: Courier) -> None:
         lane, subscription = courier.lane, courier.route.subscription

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from angarium.core.coalescing import Object, object_of
 from angarium.engine.courier import Courier
+from angarium.engine.opened import in_order, objects_of, wait_s
 from angarium.engine.skipping import Skips
-from angarium.model.delivery import Origin, Settled, State
-from angarium.model.event import Entry
+from angarium.model.delivery import Settled, State
 from angarium.model.subscription import Owed, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from angarium.clock import Moment
     from angarium.engine.lanes import Lanes
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from angarium.engine.settler import Settler
     from angarium.model.delivery import Open
     from angarium.store.contract import Store
-
-_CHUNK = 500
 
 
 class Recovered(Struct):
@@ -71,15 +67,16 @@ class Recovery:
                 self._lanes.end_lane(courier, state, last_offset=head, last_ms=self._now.wall_ms)
 
     async def _adopt_opens(self, found: Recovered) -> None:
-        rows = sorted(await self._store.opens(), key=lambda row: min((row.key.last_offset, *row.members)))
-        objects = await _objects(self._store, rows)
+        rows = in_order(await self._store.opens())
+        objects = await objects_of(self._store, rows)
         for row in rows:
             courier = await self._courier(row.key.subscription, found.positions.get(row.key.partition, 0))
             if courier is None or courier.is_stopped:
                 self._settler.settle(_cancelled(row, self._now), closes=True)
                 continue
             found.opens += 1
-            courier.lane.adopt(row, objects.get(id(row), ()), self._now, wait_s=_wait_s(row, courier, self._now))
+            waits_s = wait_s(row, courier.route.policy, self._now)
+            courier.lane.adopt(row, objects.get(row.key, ()), self._now, wait_s=waits_s)
             courier.lane.breaker.start_slowly()
             if (skips := self._lanes.skips.get(row.key.partition)) is not None:
                 skips.add_open(row)
@@ -98,28 +95,3 @@ class Recovery:
 def _cancelled(row: Open, now: Moment) -> Settled:
     """Return the record of a delivery whose subscription was deleted or disabled while nobody was there."""
     return Settled(row.key, State.CANCELLED, now.wall_ms, row.members, attempts=row.attempts, origin=row.origin)
-
-
-def _wait_s(row: Open, courier: Courier, now: Moment) -> float:
-    """Return how long a row still waits: never longer than its schedule's longest delay, whatever the clock says."""
-    longest = max(courier.route.policy.retry.delays_s, default=0.0)
-    return min(max(0.0, (row.next_ms - now.wall_ms) / 1000), longest * 1.5)
-
-
-async def _objects(store: Store, rows: Sequence[Open]) -> Mapping[int, Sequence[Object]]:
-    """Return what the events of each row happened to, by the row's identity."""
-    wanted: defaultdict[int, set[int]] = defaultdict(set)
-    for row in rows:
-        if row.origin is Origin.LANE:
-            wanted[row.key.partition].update((row.key.last_offset, *row.members))
-    known: dict[tuple[int, int], Object] = {}
-    for partition, offsets in wanted.items():
-        ordered = sorted(offsets)
-        for start in range(0, len(ordered), _CHUNK):
-            entries: Sequence[Entry] = await store.entries(partition, ordered[start : start + _CHUNK])
-            known |= {(partition, entry.offset): object_of(entry) for entry in entries if entry.event is not None}
-    return {id(row): [known[place] for place in _places(row) if place in known] for row in rows}
-
-
-def _places(row: Open) -> list[tuple[int, int]]:
-    return [(row.key.partition, offset) for offset in (*row.members, row.key.last_offset)]

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from angarium.core.lane import Lane
+    from angarium.engine.sleeping import Sleeper
     from angarium.model.delivery import Attempt, Key, Open, Settled
     from angarium.store.contract import Store
+
+    Row = Lane | Sleeper
 
 REST_S = 0.004
 LAZY_S = 1.0
@@ -43,7 +46,7 @@ class Settler:
         self._attempts: list[Attempt] = []
         self._opened: dict[Key, Open] = {}
         self._closed: set[Key] = set()
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, Row] = {}
         self._gone: set[tuple[int, int]] = set()
         self._after: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -96,7 +99,7 @@ class Settler:
         self._attempts.append(attempt)
         self._kick()
 
-    def lane(self, lane: Lane, *, is_urgent: bool = True) -> None:
+    def lane(self, lane: Row, *, is_urgent: bool = True) -> None:
         """Write a behind lane's row as it stands at the flush."""
         self._gone.discard((lane.partition, lane.number))
         self._lanes[lane.number] = lane
@@ -105,7 +108,7 @@ class Settler:
         else:
             self.touch()
 
-    def lane_gone(self, lane: Lane) -> None:
+    def lane_gone(self, lane: Row) -> None:
         """Delete a lane's row."""
         self._lanes.pop(lane.number, None)
         self._gone.add((lane.partition, lane.number))
