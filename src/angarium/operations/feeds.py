@@ -31,6 +31,8 @@ _FILLS_MAX_S: Final = 0.3
 _CHUNK: Final = 250
 _HELD_MAX: Final = 4_096
 _QUIET_S: Final = 15.0
+_PAUSE_S: Final = 0.05
+_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 class FeedEntry(Struct, frozen=True):
@@ -69,6 +71,7 @@ class Feeds:
         subscription = await find_subscription(self._context, reach, id_)
         offset = await self._start(subscription, after)
         ends_at = asyncio.get_running_loop().time() + wait_s
+        is_again = False
         while True:
             items, offset = await self._scan(subscription, offset, limit)
             left = ends_at - asyncio.get_running_loop().time()
@@ -76,8 +79,9 @@ class Feeds:
                 return FeedShown(
                     [self._entry(subscription, item) for item in items], self._cursor(subscription, offset)
                 )
-            await self._engine.moved(subscription.partition, beyond=offset, within_s=left)
+            await self._moved(subscription, offset, within_s=left, is_again=is_again)
             subscription = await find_subscription(self._context, reach, id_)
+            is_again = True
 
     async def stream(self, reach: Reach, id_: str, *, after: str | None = None) -> Stream:
         """Return what comes after a cursor, and goes on coming; None says that it has been quiet for a while.
@@ -89,16 +93,27 @@ class Feeds:
         return self._stream(reach, subscription, offset)
 
     async def _stream(self, reach: Reach, subscription: Subscription, offset: int) -> Stream:
+        is_again = False
         while True:
             items, offset = await self._scan(subscription, offset, _CHUNK)
             for item in items:
                 yield self._entry(subscription, item)
-            if not items and not await self._engine.moved(subscription.partition, beyond=offset, within_s=_QUIET_S):
+            if not items and not await self._moved(subscription, offset, within_s=_QUIET_S, is_again=is_again):
                 yield None
+            is_again = not items
             try:
                 subscription = await find_subscription(self._context, reach, subscription.id)
             except NotFound:
                 return
+
+    async def _moved(self, subscription: Subscription, offset: int, *, within_s: float, is_again: bool) -> bool:
+        """Wait until the log goes on after an offset; False when the time is up first.
+
+        Who has just looked in vain waits a little longer: others of its partition may be busy all the time.
+        """
+        if is_again:
+            await asyncio.sleep(min(_PAUSE_S, within_s))
+        return await self._engine.moved(subscription.partition, beyond=offset, within_s=within_s)
 
     async def _start(self, subscription: Subscription, after: str | None) -> int:
         """Return the offset to go on after."""
@@ -111,8 +126,8 @@ class Feeds:
         )
 
     async def _scan(self, subscription: Subscription, offset: int, limit: int) -> tuple[list[FeedItem], int]:
-        """Return at most `limit` items after an offset, and how far was looked; stops early when it takes long."""
-        versions = list(await self._versions(subscription))
+        """Return at most `limit` items after an offset, and how far was looked; stops early for time and bytes."""
+        versions, room = list(await self._versions(subscription)), _BYTES_MAX
         items: list[FeedItem] = []
         began = asyncio.get_running_loop().time()
         while True:
@@ -120,7 +135,11 @@ class Feeds:
             _learn(versions, subscription.number, chunk.entries)
             feed = Feed(subscription.number, versions)
             page = feed.page(chunk.entries, after=offset, scanned_to=chunk.scanned_to, limit=limit - len(items))
-            items += page.items
+            for item in page.items:
+                items.append(item)
+                room -= len(item.event.data)
+                if room < 0:
+                    return items, item.offset
             offset = page.next_offset
             took_s = asyncio.get_running_loop().time() - began
             is_at_end = len(chunk.entries) < _CHUNK

@@ -67,6 +67,17 @@ async def test_pages_join_without_gap_and_next_passes_what_does_not_match(native
     assert (await native.call("GET", path, limit=2)).expect(200)["data"][0]["id"] == ids[0]
 
 
+async def test_a_page_of_large_events_is_cut_and_goes_on(native: Native) -> None:
+    path = await _feed(native)
+    large = b'"' + b"x" * 200_000 + b'"'
+    places = await publish(native, *map(str, range(50)), data=large)
+    first = (await native.call("GET", path, limit=250)).expect(200)
+    assert 40 <= len(first["data"]) < 50
+    rest = (await native.call("GET", path, limit=250, after=first["next"])).expect(200)
+    ids = [item["id"] for item in first["data"] + rest["data"]]
+    assert ids == [id_of(native, place) for place in places]
+
+
 async def test_what_was_owed_at_its_offset_is_shown_whatever_was_asked_later(native: Native) -> None:
     path = await _feed(native, types=["item.update"])
     [first] = await publish(native, "1")
@@ -97,6 +108,16 @@ async def test_a_long_poll_returns_what_comes_and_is_empty_when_nothing_does(nat
     waiting = asyncio.create_task(native.call("GET", path, after=empty["next"], wait_s=30))
     await asyncio.sleep(0.05)
     [place] = await publish(native, "1")
+    assert [item["id"] for item in (await waiting).expect(200)["data"]] == [id_of(native, place)]
+
+
+async def test_a_long_poll_waits_on_while_others_of_its_partition_publish(native: Native) -> None:
+    path = await _feed(native, types=["item.delete"])
+    waiting = asyncio.create_task(native.call("GET", path, wait_s=30))
+    for number in range(5):
+        await publish(native, str(number))
+        await asyncio.sleep(0.01)
+    [place] = await publish(native, "1", action="delete")
     assert [item["id"] for item in (await waiting).expect(200)["data"]] == [id_of(native, place)]
 
 
