@@ -55,18 +55,23 @@ def test_each_handshake_has_a_challenge_of_its_own(project: Project, hook: Hook)
     assert project.subscription(made["id"])["state"] == "unverified"
 
 
-def test_a_new_address_has_to_be_verified_anew(project: Project, hook: Hook) -> None:
+def test_a_new_address_must_pass_its_handshake_or_nothing_is_changed(project: Project, hook: Hook) -> None:
     project.create(settings={"verification": "challenge"})
     hook.answer = _echo
     made = project.subscribe(hook.url)
     eventually(lambda: project.subscription(made["id"])["state"] == "active")
+    path = f"{project.path}/subscriptions/{made['id']}"
 
     hook.always(OK)
+    reply = project.client.call("PATCH", path, {"url": f"{hook.url}?elsewhere"})
+    assert (reply.status, reply.json["errors"][0]["field"]) == (422, "url")
+    assert project.subscription(made["id"])["url"] == hook.url
+    hook.answer = _echo
     project.change(made["id"], url=f"{hook.url}?elsewhere")
-    hook.wait_for(2)
+    [id_] = project.publish(event())
 
-    assert project.subscription(made["id"])["state"] == "unverified"
-    assert project.post("events", event())["matched"] == 0
+    project.wait_for("delivered", event=id_)
+    assert hook.requests[-1].path.endswith("?elsewhere")
 
 
 def test_the_cloudevents_handshake_asks_by_options(project: Project, hook: Hook) -> None:

@@ -24,10 +24,10 @@ def _publish_many(project: Project, number: int) -> list[str]:
 def test_a_dead_receiver_with_a_backlog_costs_its_probes_and_catches_up_gently(
     serve: Callable[..., Server], hooks: Callable[[], Hook]
 ) -> None:
-    server = serve(dev="1", time_scale="10")
+    server = serve(dev="1", time_scale="50")
     project = server.project()
     dead, well = hooks(), hooks()
-    made = project.subscribe(dead.url, retry={"delays_s": [3000] * 50})
+    made = project.subscribe(dead.url, retry={"delays_s": [200] * 100})
     project.subscribe(well.url)
     dead.always(Answer(500))
 
@@ -37,7 +37,7 @@ def test_a_dead_receiver_with_a_backlog_costs_its_probes_and_catches_up_gently(
     assert well.counted.total() == BACKLOG
     eventually(lambda: project.subscription(made["id"])["backlog"] == BACKLOG)
     assert project.subscription(made["id"])["state"] == "failing"
-    assert len(dead.requests) <= 50
+    assert len(dead.requests) <= 100
     eventually(lambda: dead.unanswered == 0)
     dead.always(OK)
     back = len(dead.requests)

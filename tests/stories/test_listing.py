@@ -111,14 +111,3 @@ def test_what_is_left_out_of_a_policy_is_shown_resolved(project: Project, hook: 
     assert made["tenant"] == "default"
     shown = project.subscription(made["id"])
     assert {name: value for name, value in made.items() if name != "secret"} == shown
-
-
-def test_statistics_count_what_happened(project: Project, hook: Hook) -> None:
-    hook.script(Answer(500), Answer(200))
-    project.subscribe(hook.url, retry={"delays_s": [1]})
-    project.publish(event())
-    project.wait_for("delivered")
-
-    reply = project.client.call("GET", f"{project.path}/stats")
-
-    assert reply.status == 200, reply

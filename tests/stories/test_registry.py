@@ -101,23 +101,3 @@ def test_a_manager_makes_keys_for_tenants_only(project: Project) -> None:
     assert Client(project.client.port, made["key"]).call("GET", f"{project.path}/subscriptions").status == 200
     for scope in ("admin", "manage", "publish", "read"):
         assert manager.call("POST", f"{project.path}/keys", {"scope": scope}).status == 403
-
-
-def test_the_current_state_of_an_object_can_be_read(project: Project) -> None:
-    project.publish(event(7, "item.create", data={"v": 1}), event(7, data={"v": 2}), event(8, "item.create"))
-
-    def state() -> Any:
-        reply = project.client.call("GET", f"{project.path}/objects/item/7", tenant="default")
-        return reply.json.get("data")
-
-    eventually(lambda: state() == {"v": 2}, told=state)
-    assert project.client.call("GET", f"{project.path}/objects/item/9", tenant="default").status == 404
-
-
-def test_an_admin_sees_in_the_audit_log_who_changed_what(project: Project, hook: Hook) -> None:
-    made = project.subscribe(hook.url)
-    project.post(f"subscriptions/{made['id']}/pause", status=200)
-
-    text = project.client.call("GET", "/v1/audit").body.decode()
-
-    assert made["id"] in text

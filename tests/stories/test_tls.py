@@ -56,10 +56,11 @@ def test_a_certificate_that_nobody_vouches_for_gets_nothing(project: Project, tm
 
 def test_https_to_a_port_that_speaks_plain_http_is_no_downgrade(project: Project, receiver: Receiver) -> None:
     hook = receiver.hook()
-    project.subscribe(hook.url.replace("http:", "https:"), retry={"delays_s": []})
+    project.subscribe(hook.url.replace("http:", "https:"), retry={"delays_s": []}, timeout_s=1)
 
     [id_] = project.publish(event())
 
     [delivery] = project.wait_for("exhausted", event=id_)
-    assert [attempt["reason"] for attempt in delivery["attempts"]] == ["tls"]
+    # The receiver waits for the end of a head that never comes, so the handshake gets no answer.
+    assert [attempt["reason"] for attempt in delivery["attempts"]] == ["timeout"]
     assert hook.requests == []
