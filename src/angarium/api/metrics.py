@@ -37,6 +37,7 @@ SENTENCES: Final = {
     "is_running": "1 while the engine delivers.",
     "is_store_away": "1 while the store cannot be written.",
     "lanes": "Subscriptions whose lanes are in memory.",
+    "lanes_asleep": "Lanes of which only the row is in memory until they have something to do.",
     "lanes_behind": "Lanes that read the log from their own cursor.",
     "lanes_failing": "Lanes whose receivers fail.",
     "log_entries": "Entries that the log has given out offsets for, all partitions together.",
