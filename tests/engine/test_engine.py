@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from angarium.model.delivery import Open, Settled, State
+from angarium.model.delivery import TEST_OFFSET, Key, Open, Origin, Settled, State
 from angarium.model.subscription import Owed, Status
 from angarium.model.wire import NoResponse, Reason, Response
 from tests.engine.world import OK, Answer, ids_of, objects_of, world
@@ -163,3 +163,17 @@ async def test_a_sleeping_lane_counts_what_comes_and_is_cancelled_with_its_subsc
         assert (cancelled.state, cancelled.key.subscription) == (State.CANCELLED, one.number)
         assert w.sender.by_url[one.url] == []
         assert w.engine.lane(one).backlog == 0
+
+
+async def test_a_test_goes_out_while_its_subscription_is_paused() -> None:
+    async with world() as w:
+        one = await w.subscribe()
+        one = await w.change(one, status=Status.PAUSED)
+        await w.publish("1")
+        key = Key(one.partition, TEST_OFFSET + 1, one.number, w.clock.now().wall_ms)
+        test = Open(key, origin=Origin.TEST, body=b'{"object_id":"example"}', content_type="application/json")
+        assert await w.engine.dispatch(test)
+        await w.until(lambda: len(w.sender.requests) == 1)
+        await w.until(lambda: bool(w.settled))
+        assert objects_of(w.sender.requests) == ["example"]
+        assert w.engine.lane(one).backlog == 1

@@ -329,6 +329,7 @@ class LogEngine:
 
     def _flushed(self, written: Settlement) -> None:
         self._tail.resume()
+        self._lanes.pump()
         self._jobs.settled(written.settled)
         for watcher in list(self._watchers):
             watcher(written.opened, written.settled)

@@ -184,7 +184,11 @@ class Lanes:
         if not courier.is_ready:
             courier.is_ready = True
             self._ready.append(courier)
-        if not self._is_pumping:
+        self.pump()
+
+    def pump(self) -> None:
+        """Let those in the row have their turns soon."""
+        if self._ready and not self._is_pumping:
             self._is_pumping = True
             asyncio.get_running_loop().call_soon(self._pump)
 
@@ -193,7 +197,8 @@ class Lanes:
         if self._is_stopping:
             return
         now, ready, slow = self._clock.now(), self._ready, []
-        while ready and self.in_flight < self._settings.max_in_flight:
+        # What was answered but is not settled yet would be sent again after a crash, as what is on the wire would.
+        while ready and self.in_flight + self._settler.unsettled < self._settings.max_in_flight:
             courier = ready.popleft()
             if courier.is_slow and self._slow_in_flight >= self._slow_max:
                 slow.append(courier)

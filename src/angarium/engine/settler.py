@@ -32,7 +32,10 @@ PENDING_MAX = 20_000
 
 
 class Settler:
-    """Gather what is to be written, and write it; `watermarks` tells those that have moved at each flush."""
+    """Gather what is to be written, and write it; `watermarks` tells those that have moved at each flush.
+
+    `unsettled` counts the ends of deliveries that are not on disk yet: after a crash these are sent again.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Settler:
         self._writing: Settlement | None = None
         self._written_after: list[Callable[[], None]] = []
         self._away_since: float | None = None
+        self.unsettled = 0
         self.rows = 0
 
     @property
@@ -71,6 +75,7 @@ class Settler:
     def settle(self, settled: Settled, *, closes: bool) -> None:
         """Record how a delivery ended, and delete its row when it has one."""
         self._settled.append(settled)
+        self.unsettled += 1
         if closes:
             self._opened.pop(settled.key, None)
             self._closed.add(settled.key)
@@ -176,6 +181,7 @@ class Settler:
         written, after = self._writing, self._written_after
         assert written is not None, "what was written was kept"
         self.rows += len(written.settled)
+        self.unsettled -= len(written.settled)
         self._writing, self._written_after = None, []
         if self._settled or self._opened or self._closed or self._lanes or self._gone or self._after or self._attempts:
             self._kick()
