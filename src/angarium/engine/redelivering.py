@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from angarium.model.delivery import Open, Origin, Settled, State
+from angarium.model.delivery import Attempt, Open, Origin, Settled, State
 from angarium.model.event import Place
-from angarium.store.contract import DeliveryQuery, Page
+from angarium.model.wire import Reason
+from angarium.store.contract import DeliveryQuery, Page, Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,22 @@ def reopened(settled: Settled, now_ms: int) -> Open:
         settled.status,
         settled.reason,
     )
+
+
+async def keep_last_attempt(store: Store, settled: Settled) -> None:
+    """Keep the attempt with which a delivery arrived: its record tells of it, and makes room for the next."""
+    if settled.state is State.DELIVERED:
+        attempt = Attempt(
+            settled.key,
+            settled.attempts,
+            settled.at_ms,
+            settled.status,
+            settled.reason or str(Reason.ACCEPTED),
+            settled.took_ms,
+            settled.phases,
+            settled.answer,
+        )
+        await store.settle(Settlement(attempts=[attempt]))
 
 
 class Redelivering:
@@ -73,6 +90,7 @@ class Redelivering:
             self._running.job = replace(job, skipped=job.skipped + (delivery.count or 1))
             return
         offsets = [*delivery.members, delivery.key.last_offset]
+        await keep_last_attempt(self._store, delivery)
         self._running.expect(delivery.key.subscription, offsets)
         if not await self._dispatch(reopened(delivery, self._clock.now().wall_ms)):
             self._running.release(delivery.key.subscription, offsets)

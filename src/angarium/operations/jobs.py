@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from angarium.engine.redelivering import reopened
+from angarium.engine.redelivering import keep_last_attempt, reopened
 from angarium.errors import Conflict, FieldError, NotFound
-from angarium.model.delivery import Attempt, Open, Origin, Settled, State
+from angarium.model.delivery import Open, Origin, State
 from angarium.model.registry import Job, JobState
-from angarium.model.wire import Reason
 from angarium.operations.deliveries import Asked, Deliveries, query_of
 from angarium.operations.examples import check_is_pushed_to
 from angarium.operations.windows import read_window
 from angarium.operations.writing import find_subscription
-from angarium.store.contract import Settlement
 
 if TYPE_CHECKING:
     from angarium.model.subscription import Subscription
@@ -63,8 +61,7 @@ class Jobs:
             return await self._start(reach, REPLAY, spec, subscription=subscription, tenant=subscription.tenant)
         if found.origin is Origin.TEST:
             raise Conflict(f"delivery {id_} was a test, whose event is not kept; POST …/test sends another")
-        if found.state is State.DELIVERED:
-            await self._store.settle(Settlement(attempts=[_successful(found)]))  # Its record makes room for the next.
+        await keep_last_attempt(self._store, found)
         open_ = reopened(found, self._context.clock.now().wall_ms)
         if not await self._context.engine.dispatch(open_):
             raise Conflict(f"delivery {id_} is being sent again already")
@@ -144,17 +141,3 @@ class Jobs:
     async def subscription_of(self, job: Job) -> Subscription | None:
         """Return the subscription that a job is for, while there is one."""
         return await self._store.subscription(job.subscription) if job.subscription else None
-
-
-def _successful(settled: Settled) -> Attempt:
-    """Return the attempt with which a delivery ended, which its record alone tells of."""
-    return Attempt(
-        key=settled.key,
-        number=settled.attempts,
-        at_ms=settled.at_ms,
-        status=settled.status,
-        reason=settled.reason or Reason.ACCEPTED.value,
-        took_ms=settled.took_ms,
-        phases=settled.phases,
-        answer=settled.answer,
-    )
