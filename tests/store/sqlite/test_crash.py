@@ -184,7 +184,7 @@ async def test_a_log_with_a_gap_is_refused(tmp_path: Path) -> None:
     await written(path, 5)
     connection = apsw.Connection(str(path))
     connection.execute('DELETE FROM event WHERE "offset" = 3; DELETE FROM event_zone; DELETE FROM event_place')
-    connection.execute('UPDATE "partition" SET head = 0; DELETE FROM event_tenant; DELETE FROM event_project')
+    connection.execute('UPDATE "partition" SET head = 0; DELETE FROM event_project')
     connection.close()
     with pytest.raises(StoreDamaged, match=f"partition {PARTITION} goes on from offset 1 to 5 with 4 entries"):
         await SqliteStore(path).open()

@@ -31,7 +31,9 @@ WHOLE = {
 SORTED = {
     "index_places": "some thousands of entries, sorted so that each page is touched once",
     "index_projects": "the same",
-    "index_tenants": "the same",
+    "index_lot": "the same",
+    "list_lot_of": "a tenant's deliveries of one lot, some thousands",
+    "lots": "a lot is some thousands of deliveries",
     "move_lately": "some thousands of deliveries, the same",
     "unindexed": "some thousands of entries",
     "settled_of_event": "the deliveries of one event",

@@ -10,9 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from angarium.errors import Conflict, KeyReused
-from angarium.store.contract import DeliveryQuery, EventQuery, Page, Settlement
+from angarium.store.contract import DeliveryQuery, Page, Settlement
 from angarium.store.sqlite import SqliteStore
-from angarium.store.sqlite.log import LOOKED_AT
 from tests.store.values import (
     NOON,
     PARTITION,
@@ -140,19 +139,3 @@ async def test_the_write_ahead_log_does_not_grow_for_ever(sqlite: SqliteStore, t
 
 def wal_size(folder: Path) -> int:
     return (folder / "angarium.db-wal").stat().st_size
-
-
-async def test_a_filter_that_fits_little_ends_pages_early_and_goes_on(sqlite: SqliteStore) -> None:
-    others = tuple(event(number, action="create") for number in range(LOOKED_AT))
-    await sqlite.accept(publish(event(1, action="delete"), *others, event(2, action="delete"), *others))
-    query, found, page = EventQuery(PROJECT, action="delete"), [], Page(limit=10)
-    pages = 0
-    while True:
-        listing = await sqlite.events(query, page)
-        found += [entry.event.object_id for entry in listing.data if entry.event]
-        pages += 1
-        if listing.next is None:
-            break
-        page = Page(limit=10, after=listing.next)
-    assert found == ["2", "1"]
-    assert pages == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from angarium.model.delivery import LaneRow, Open, Settled, State
 from angarium.store.contract import Listing
@@ -22,7 +22,7 @@ from angarium.store.sqlite.rows import (
     settled_of,
 )
 from angarium.store.sqlite.settling import delete_settled, write_counts
-from angarium.store.sqlite.statements import first, run, run_each, value
+from angarium.store.sqlite.statements import SQL, first, run, run_each, value
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
 Delivery = Settled | Open
 
 _END = 2**63 - 1
+
+
+class _Scope(NamedTuple):
+    """Whose deliveries are listed: `project`, `tenant` or `subscription`, its number, and its tenant's."""
+
+    name: str
+    number: int
+    tenant: int
 
 
 class Deliveries(File):
@@ -145,18 +153,41 @@ def _list(connection: apsw.Connection, query: DeliveryQuery, wanted: Window) -> 
     scope = _scope(connection, query)
     if scope is None:
         return Listing([])
-    name, asked = scope[0], {"scope": scope[1], "limit": wanted.limit + 1, **_bounds(query, wanted)}
     way = "up" if wanted.is_backward else "down"
+    asked = {"scope": scope.number, "tenant": scope.tenant, "limit": wanted.limit + 1, **_bounds(query, wanted)}
     found: list[Delivery] = []
     if query.state in (None, State.RETRYING):
-        found += [open_of(row) for row in run(connection, f"list_opens_{name}_{way}", asked)]
+        found += [open_of(row) for row in run(connection, f"list_opens_{scope.name}_{way}", asked)]
     if query.state != State.RETRYING:
-        state = None if query.state is None else STATE_NUMBERS[query.state]
-        block = "list_failed" if state else "list_settled"
-        for kind in (block, "list_lately"):
-            found += _settled(run(connection, f"{kind}_{name}_{way}", {"state": state, **asked}))
-    found.sort(key=_by_moment, reverse=not wanted.is_backward)
-    return cut(wanted, found[: wanted.limit + 1], _by_moment)
+        asked["state"] = None if query.state is None else STATE_NUMBERS[query.state]
+        found += _settled(run(connection, f"list_lately_{scope.name}_{way}", asked))
+        found += _moved(connection, scope, asked, wanted)
+    return cut(wanted, _nearest(found, wanted), _by_moment)
+
+
+def _moved(
+    connection: apsw.Connection, scope: _Scope, asked: dict[str, int | str | None], wanted: Window
+) -> list[Delivery]:
+    """Read what was settled longer ago, through the index that serves it in its order."""
+    way = "up" if wanted.is_backward else "down"
+    if asked["state"]:
+        return _settled(run(connection, f"list_failed_{scope.name}_{way}", asked))
+    if scope.name == "project":
+        return _settled(run(connection, f"list_settled_{way}", asked))
+    found: list[Delivery] = []
+    block = "list_lot_of_tenant" if scope.name == "tenant" else "list_lot_of_subscription"
+    for lot, nearest_ms in connection.execute(SQL["lots_up" if wanted.is_backward else "lots_down"], asked):
+        if len(found) > wanted.limit:  # What this lot holds lies beyond, and so does what the next ones hold.
+            last_ms = found[-1].key.last_ms
+            if nearest_ms > last_ms if wanted.is_backward else nearest_ms < last_ms:
+                break
+        found = _nearest(found + _settled(run(connection, f"{block}_{way}", {"lot": lot, **asked})), wanted)
+    return found
+
+
+def _nearest(found: list[Delivery], wanted: Window) -> list[Delivery]:
+    """Return those nearest to the cursor, one more than a page holds."""
+    return sorted(found, key=_by_moment, reverse=not wanted.is_backward)[: wanted.limit + 1]
 
 
 def _list_of_event(
@@ -174,7 +205,7 @@ def _list_of_event(
     found = [
         delivery
         for (project, owner, *_), delivery in held
-        if scope in (("project", project), ("tenant", owner), ("subscription", delivery.key.subscription))
+        if scope.number == {"project": project, "tenant": owner}.get(scope.name, delivery.key.subscription)
         and _is_asked(delivery, query)
         and _settles(delivery, event.offset, is_own=owner == tenant)
     ]
@@ -200,22 +231,26 @@ def _settled(rows: Iterable[Row]) -> list[Delivery]:
     return [settled_of(row) for row in rows]
 
 
-def _scope(connection: apsw.Connection, query: DeliveryQuery) -> tuple[str, int] | None:
-    """Return the narrowest scope that a query names, and its number; None when that does not lie in the others."""
-    project = value(connection, "project_number", (query.project,))
+def _scope(connection: apsw.Connection, query: DeliveryQuery) -> _Scope | None:
+    """Return the narrowest scope that a query names; None when that does not lie in the others."""
+    project: int | None = value(connection, "project_number", (query.project,))
     tenant = None
     if query.tenant is not None:
-        tenant = next((row[0] for row in run(connection, "tenant_number", (query.project, query.tenant))), 0)
+        found = first(connection, "tenant_number", (query.project, query.tenant))
+        if found is None:
+            return None
+        tenant = int(found[0])
     if query.subscription is not None:
         owner = next(iter(run_each(connection, "owners", [query.subscription])), None)
-        is_theirs = owner is not None and owner[1] == project and tenant in (None, owner[2])
-        return ("subscription", query.subscription) if is_theirs else None
+        if owner is None or owner[1] != project or tenant not in (None, owner[2]):
+            return None
+        return _Scope("subscription", query.subscription, owner[2])
     if tenant is not None:
-        return ("tenant", tenant) if tenant else None
-    return None if project is None else ("project", project)
+        return _Scope("tenant", tenant, tenant)
+    return None if project is None else _Scope("project", project, 0)
 
 
-def _bounds(query: DeliveryQuery, wanted: Window) -> dict[str, int | str]:
+def _bounds(query: DeliveryQuery, wanted: Window) -> dict[str, int | str | None]:
     """Return the keys, both excluded, between which a page may lie."""
     since_ms, until_ms = _times(query)
     above = max((since_ms, -1, -1, -1), wanted.before or (-_END, 0, 0, 0))

@@ -77,10 +77,13 @@ class Ledger:
     def index(self) -> None:
         """Bring the indexes up to date, inside a transaction. Once it is committed, `indexed` says so."""
         indexed_to = (value(self._connection, "indexed_to"),)
-        for name in ("index_places", "index_tenants", "index_projects", "add_zone"):
+        for name in ("index_places", "index_projects", "add_zone"):
             run(self._connection, name, indexed_to)
-        for name in ("move_heads", "move_lately", "empty_lately"):
-            run(self._connection, name)
+        run(self._connection, "move_heads")
+        lot = (value(self._connection, "next_lot"),)
+        for name in ("move_lately", "index_lot", "add_lot"):
+            run(self._connection, name, lot)
+        run(self._connection, "empty_lately")
 
     def indexed(self) -> None:
         """Take note that everything is indexed."""

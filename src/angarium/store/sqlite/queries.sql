@@ -72,11 +72,8 @@ SELECT "partition", min("offset"), max("offset"), count(*) FROM event WHERE sequ
 
 -- index_places --
 -- Index entries by their place, those that are not yet.
-INSERT INTO event_place SELECT "partition", "offset", sequence FROM event WHERE sequence > ? ORDER BY "partition", "offset"
-
--- index_tenants --
--- Index entries by their tenant, those that are not yet.
-INSERT INTO event_tenant SELECT tenant, sequence FROM event WHERE sequence > ? ORDER BY tenant, sequence
+INSERT INTO event_place
+SELECT "partition", "offset", sequence, tenant FROM event WHERE sequence > ? ORDER BY "partition", "offset"
 
 -- index_projects --
 -- Index events by their project, those that are not yet.
@@ -98,13 +95,18 @@ SELECT "offset", sequence FROM event_place WHERE "partition" = ? AND "offset" > 
 SELECT place."offset", place.sequence FROM json_each(:offsets) AS asked CROSS JOIN event_place AS place
 WHERE place."partition" = :partition AND place."offset" = asked.value
 
--- tenant_after --
--- Return where a tenant's next indexed entries lie, after an offset of its partition.
-SELECT sequence FROM event_tenant
-WHERE tenant = :tenant AND sequence > coalesce((
-    SELECT sequence FROM event_place WHERE "partition" = :partition AND "offset" <= :after ORDER BY "offset" DESC LIMIT 1
-), 0)
-ORDER BY sequence LIMIT :limit
+-- places_between --
+-- Return which offsets of a partition are indexed: above what was dropped, up to the last.
+SELECT floor, head FROM "partition" WHERE "partition" = ?
+
+-- place --
+-- Return where an indexed entry of a partition lies.
+SELECT sequence FROM event_place WHERE "partition" = ? AND "offset" = ?
+
+-- places_of_tenant --
+-- Return where a tenant's indexed entries lie, from one offset of its partition to another.
+SELECT sequence FROM event_place WHERE "partition" = ? AND "offset" >= ? AND "offset" <= ? AND tenant = ?
+ORDER BY "offset" {order} LIMIT ?
 
 -- entries --
 -- Return entries by their numbers in commit order.
@@ -120,10 +122,6 @@ SELECT tenant FROM event WHERE sequence = ?
 -- sequences_of_time --
 -- Return between which numbers in commit order every indexed entry of a time lies.
 SELECT min(first_sequence), max(last_sequence) FROM event_zone WHERE most_ms >= :since AND least_ms < :until
-
--- listed_by_tenant --
--- Return the numbers of a tenant's entries between two.
-SELECT sequence FROM event_tenant WHERE tenant = ? AND sequence > ? AND sequence < ? ORDER BY sequence {order} LIMIT ?
 
 -- listed_by_project --
 -- Return the numbers of a project's events between two.
@@ -330,12 +328,24 @@ INSERT INTO delivery_lately (
 -- delete_settled_lately --
 -- Delete how deliveries ended, when it was lately.
 DELETE FROM delivery_lately WHERE ("partition", last_offset, subscription, last_ms) IN (VALUES {4 each})
-RETURNING project, state, record
+RETURNING project, state, record, NULL
 
 -- delete_settled --
 -- Delete how deliveries ended, when it was longer ago.
 DELETE FROM delivery WHERE ("partition", last_offset, subscription, last_ms) IN (VALUES {4 each})
-RETURNING project, state, record
+RETURNING project, state, record, lot
+
+-- release_lot --
+-- Take note that a lot holds so many deliveries fewer.
+UPDATE delivery_lot SET held = held - ? WHERE lot = ? RETURNING held
+
+-- drop_lot --
+-- Drop a lot that holds no delivery any more.
+DELETE FROM delivery_lot WHERE lot = ?
+
+-- drop_lot_index --
+-- Drop what such a lot names.
+DELETE FROM delivery_in_lot WHERE lot = ?
 
 -- moved_to --
 -- Return the highest last offset under which a delivery of each partition was moved, tests aside.
@@ -346,8 +356,22 @@ SELECT p."partition", (
 -- move_lately --
 -- Put under their keys the deliveries that were settled lately.
 INSERT OR REPLACE INTO delivery
-SELECT "partition", last_offset, subscription, last_ms, project, tenant, state, origin, first_offset, record
+SELECT "partition", last_offset, subscription, last_ms, project, tenant, state, origin, first_offset, ?, record
 FROM delivery_lately ORDER BY "partition", last_offset, subscription, last_ms
+
+-- next_lot --
+-- Return the number of the next lot.
+SELECT coalesce(max(lot), 0) + 1 FROM delivery_lot
+
+-- index_lot --
+-- Index the deliveries that were settled lately by tenant and subscription.
+INSERT INTO delivery_in_lot
+SELECT ?, tenant, subscription, last_ms, "partition", last_offset FROM delivery_lately
+ORDER BY tenant, subscription, last_ms, "partition", last_offset
+
+-- add_lot --
+-- Say that the deliveries that were settled lately are a lot.
+INSERT INTO delivery_lot SELECT ?, min(last_ms), max(last_ms), count(*) FROM delivery_lately HAVING count(*) > 0
 
 -- empty_lately --
 -- Forget what was moved.
@@ -453,10 +477,42 @@ FROM member AS m CROSS JOIN open AS d ON d."partition" = m."partition" AND d.las
     AND d.subscription = m.subscription AND d.last_ms = m.last_ms
 WHERE m."partition" = :partition AND m."offset" = :offset
 
+-- lots_down --
+-- Return the lots that hold deliveries of a time, the newest first.
+SELECT lot, most_ms FROM delivery_lot WHERE most_ms >= :above_ms AND least_ms <= :below_ms ORDER BY most_ms DESC
+
+-- lots_up --
+-- Return the lots that hold deliveries of a time, the oldest first.
+SELECT lot, least_ms FROM delivery_lot WHERE most_ms >= :above_ms AND least_ms <= :below_ms ORDER BY least_ms
+
+-- list_lot_of_tenant --
+-- Return how a tenant's deliveries of a lot ended, between two of them.
+SELECT d."partition", d.last_offset, d.subscription, d.last_ms, d.state, d.origin, d.record
+FROM delivery_in_lot AS i CROSS JOIN delivery AS d ON d."partition" = i."partition" AND d.last_offset = i.last_offset
+    AND d.subscription = i.subscription AND d.last_ms = i.last_ms AND d.lot = i.lot
+WHERE i.lot = :lot AND i.tenant = :tenant AND (:state IS NULL OR d.state = :state)
+    AND (i.last_ms, i."partition", i.last_offset, i.subscription)
+        > (:above_ms, :above_partition, :above_offset, :above)
+    AND (i.last_ms, i."partition", i.last_offset, i.subscription)
+        < (:below_ms, :below_partition, :below_offset, :below)
+ORDER BY i.last_ms {order}, i."partition" {order}, i.last_offset {order}, i.subscription {order} LIMIT :limit
+
+-- list_lot_of_subscription --
+-- Return how a subscription's deliveries of a lot ended, between two of them.
+SELECT d."partition", d.last_offset, d.subscription, d.last_ms, d.state, d.origin, d.record
+FROM delivery_in_lot AS i CROSS JOIN delivery AS d ON d."partition" = i."partition" AND d.last_offset = i.last_offset
+    AND d.subscription = i.subscription AND d.last_ms = i.last_ms AND d.lot = i.lot
+WHERE i.lot = :lot AND i.tenant = :tenant AND i.subscription = :scope AND (:state IS NULL OR d.state = :state)
+    AND (i.last_ms, i."partition", i.last_offset, i.subscription)
+        > (:above_ms, :above_partition, :above_offset, :above)
+    AND (i.last_ms, i."partition", i.last_offset, i.subscription)
+        < (:below_ms, :below_partition, :below_offset, :below)
+ORDER BY i.last_ms {order}, i."partition" {order}, i.last_offset {order} LIMIT :limit
+
 -- list_settled --
--- Return how deliveries ended, between two of them.
+-- Return how a project's deliveries ended, between two of them.
 SELECT "partition", last_offset, subscription, last_ms, state, origin, record FROM delivery
-WHERE {scope} = :scope AND (:state IS NULL OR state = :state)
+WHERE project = :scope AND (:state IS NULL OR state = :state)
     AND (last_ms, "partition", last_offset, subscription) > (:above_ms, :above_partition, :above_offset, :above)
     AND (last_ms, "partition", last_offset, subscription) < (:below_ms, :below_partition, :below_offset, :below)
 ORDER BY last_ms {order}, "partition" {order}, last_offset {order}, subscription {order} LIMIT :limit
@@ -534,9 +590,9 @@ SELECT p."partition", min(
 
 -- old_entries --
 -- Return a partition's first entries below an offset, with when they were accepted.
-SELECT place."offset", e.sequence, e.tenant, t.project, e.accepted_ms
+SELECT place."offset", e.sequence, t.project, e.accepted_ms
 FROM event_place AS place CROSS JOIN event AS e ON e.sequence = place.sequence
-CROSS JOIN tenant AS t ON t.number = e.tenant
+CROSS JOIN tenant AS t ON t.number = place.tenant
 WHERE place."partition" = ? AND place."offset" < ? ORDER BY place."offset" LIMIT ?
 
 -- drop_events --
@@ -546,10 +602,6 @@ DELETE FROM event WHERE sequence IN (VALUES {1 each})
 -- drop_places --
 -- Drop a partition's entries from the index of places, up to an offset.
 DELETE FROM event_place WHERE "partition" = ? AND "offset" <= ?
-
--- drop_tenants --
--- Drop entries from the index of tenants.
-DELETE FROM event_tenant WHERE (tenant, sequence) IN (VALUES {2 each})
 
 -- drop_projects --
 -- Drop events from the index of projects.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from angarium.model.delivery import Key
 from angarium.store.sqlite.file import File
 from angarium.store.sqlite.settling import delete_settled, write_counts
-from angarium.store.sqlite.statements import run, run_each
+from angarium.store.sqlite.statements import Row, run, run_each
 
 if TYPE_CHECKING:
     from angarium.store.sqlite.transaction import Transaction
@@ -53,7 +53,7 @@ def _drop_entries(transaction: Transaction, before_ms: int, limit: int) -> int:
             break
         old = []
         for row in run(transaction.connection, "old_entries", (partition, needed, limit - dropped)):
-            if row[4] >= before_ms:
+            if row[3] >= before_ms:
                 break
             old.append(row)
         if old:
@@ -64,7 +64,7 @@ def _drop_entries(transaction: Transaction, before_ms: int, limit: int) -> int:
     return dropped
 
 
-def _drop_from(transaction: Transaction, partition: int, old: list[tuple[int, int, int, int, int]]) -> None:
+def _drop_from(transaction: Transaction, partition: int, old: list[Row]) -> None:
     floor = transaction.floors[partition] = old[-1][0]
     run(transaction.connection, "move_floor", (floor, partition))
     run(transaction.connection, "drop_places", (partition, floor))
@@ -72,13 +72,8 @@ def _drop_from(transaction: Transaction, partition: int, old: list[tuple[int, in
     run_each(transaction.connection, "drop_events", [sequence for _, sequence, *_ in old])
     run_each(
         transaction.connection,
-        "drop_tenants",
-        [value for _, sequence, tenant, *_ in old for value in (tenant, sequence)],
-    )
-    run_each(
-        transaction.connection,
         "drop_projects",
-        [value for _, sequence, _, project, _ in old for value in (project, sequence)],
+        [value for _, sequence, project, _ in old for value in (project, sequence)],
     )
 
 

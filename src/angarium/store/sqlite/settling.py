@@ -16,7 +16,7 @@ from angarium.store.sqlite.rows import (
     settled_row,
     weight_of,
 )
-from angarium.store.sqlite.statements import run_each
+from angarium.store.sqlite.statements import run, run_each, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ class Settling:
         run_each(connection, "close", _flat(key_columns(key) for key, open_ in self._opens.items() if open_ is None))
         opened = [open_ for open_ in self._opens.values() if open_ is not None]
         run_each(connection, "put_opens", _flat(open_row(open_, owners[open_.key.subscription]) for open_ in opened))
-        run_each(connection, "add_members", [value for open_ in opened for value in member_values(open_)])
+        run_each(connection, "add_members", _flat(member_values(open_) for open_ in opened))
 
     def _write_lanes(self, connection: apsw.Connection) -> None:
         run_each(connection, "delete_lanes", _flat(key for key, lane in self._lanes.items() if lane is None))
@@ -95,7 +95,9 @@ class Settling:
             values += settled_row(settled, owner)
             counts[owner[0], STATE_NUMBERS[settled.state]] += settled.count or 1
         run_each(connection, "add_settled", values)
-        run_each(connection, "add_members", [value for each in self._settled.values() for value in member_values(each)])
+        run_each(
+            connection, "add_members", [each for settled in self._settled.values() for each in member_values(settled)]
+        )
         write_counts(connection, counts)
 
 
@@ -106,15 +108,19 @@ def delete_settled(
     deleted = run_each(connection, "delete_settled_lately", _flat(map(key_columns, lately)))
     deleted += run_each(connection, "delete_settled", _flat(map(key_columns, longer_ago)))
     counts: Counter[tuple[int, int]] = Counter()
-    for project, state, record in deleted:
+    for project, state, record, _ in deleted:
         counts[project, state] -= weight_of(record)
+    for lot, count in Counter(lot for *_, lot in deleted if lot is not None).items():
+        if value(connection, "release_lot", (count, lot)) == 0:
+            run(connection, "drop_lot", (lot,))
+            run(connection, "drop_lot_index", (lot,))
     return counts
 
 
 def write_counts(connection: apsw.Connection, counts: Counter[tuple[int, int]]) -> None:
     """Add to the counts of each project and state."""
-    run_each(connection, "count_settled", [value for key, total in counts.items() for value in (*key, total)])
+    run_each(connection, "count_settled", _flat((*key, total) for key, total in counts.items()))
 
 
 def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
-    return [value for row in rows for value in row]
+    return [each for row in rows for each in row]

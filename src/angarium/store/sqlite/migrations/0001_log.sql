@@ -28,7 +28,9 @@ CREATE TABLE progress ("partition" INTEGER PRIMARY KEY, watermark INTEGER NOT NU
 
 -- Entries lie in commit order, so that appending touches the last page only. Their indexes, which would touch a page per
 -- entry, are tables that are brought up to date some thousands of entries at a time. A zone is such a step; what lies
--- above the last zone is indexed in memory. The longest column is last: what precedes it is read without it.
+-- above the last zone is indexed in memory. A tenant's entries are found among its partition's: an index by tenant would
+-- touch a page per entry however many are written at a time. The longest column is last: what precedes it is read
+-- without it.
 -- `crc` is of all other columns but `sequence`, so that what a disk has changed is not served.
 CREATE TABLE event (
     sequence INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, tenant INTEGER NOT NULL,
@@ -36,11 +38,8 @@ CREATE TABLE event (
     object_id TEXT NOT NULL, crc INTEGER NOT NULL, extra BLOB, data BLOB NOT NULL
 ) STRICT;
 CREATE TABLE event_place (
-    "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL, sequence INTEGER NOT NULL, tenant INTEGER NOT NULL,
     PRIMARY KEY ("partition", "offset")
-) STRICT, WITHOUT ROWID;
-CREATE TABLE event_tenant (
-    tenant INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (tenant, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE event_project (
     project INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (project, sequence)
@@ -96,7 +95,9 @@ CREATE INDEX open_by_tenant ON open (tenant, last_ms, "partition", last_offset, 
 CREATE INDEX open_by_subscription ON open (subscription, last_ms, "partition", last_offset);
 CREATE INDEX open_by_need ON open ("partition", first_offset) WHERE origin <> 1;
 
--- What was settled is written in commit order first, and moved under its key some thousands at a time.
+-- What was settled is written in commit order first, and moved under its key some thousands at a time: a lot. Each lot
+-- has an index of its own, by tenant and subscription, so that it is written once and in order. What a lot names counts
+-- only while the delivery says that it is of this lot; a lot goes when it holds none any more.
 -- State 0 is delivered: most rows, so that they are left out of the indexes over failures. `first_offset` is a range's.
 CREATE TABLE delivery_lately (
     number INTEGER PRIMARY KEY, "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL, subscription INTEGER NOT NULL,
@@ -106,12 +107,18 @@ CREATE TABLE delivery_lately (
 CREATE TABLE delivery (
     "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL, subscription INTEGER NOT NULL,
     last_ms INTEGER NOT NULL, project INTEGER NOT NULL, tenant INTEGER NOT NULL, state INTEGER NOT NULL,
-    origin INTEGER NOT NULL, first_offset INTEGER, record BLOB NOT NULL,
+    origin INTEGER NOT NULL, first_offset INTEGER, lot INTEGER NOT NULL, record BLOB NOT NULL,
     PRIMARY KEY ("partition", last_offset, subscription, last_ms)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE delivery_lot (
+    lot INTEGER PRIMARY KEY, least_ms INTEGER NOT NULL, most_ms INTEGER NOT NULL, held INTEGER NOT NULL
+) STRICT;
+CREATE TABLE delivery_in_lot (
+    lot INTEGER NOT NULL, tenant INTEGER NOT NULL, subscription INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    "partition" INTEGER NOT NULL, last_offset INTEGER NOT NULL,
+    PRIMARY KEY (lot, tenant, subscription, last_ms, "partition", last_offset)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_project ON delivery (project, last_ms, "partition", last_offset, subscription);
-CREATE INDEX delivery_by_tenant ON delivery (tenant, last_ms, "partition", last_offset, subscription);
-CREATE INDEX delivery_by_subscription ON delivery (subscription, last_ms, "partition", last_offset);
 CREATE INDEX failed_by_project ON delivery (project, state, last_ms, "partition", last_offset, subscription)
     WHERE state > 0;
 CREATE INDEX failed_by_tenant ON delivery (tenant, state, last_ms, "partition", last_offset, subscription)
