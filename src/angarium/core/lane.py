@@ -261,7 +261,8 @@ class Lane:
         count, is_full = sealing.fill(self.queue.entries, batch)
         if not is_full and not is_due:
             return None
-        entries = [self.queue.pop() for _ in range(count)]
+        # What had waited for its object stands first in the queue, whatever its offset.
+        entries = sorted([self.queue.pop() for _ in range(count)], key=lambda entry: entry.offset)
         self.queue.since = now.mono
         return self._seal(entries, tuple(dict.fromkeys(map(object_of, entries))) if is_ordered else ())
 
