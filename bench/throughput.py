@@ -14,6 +14,8 @@ from bench.stage import KEY, Stage, set_stage
 from bench.wrk import Shape
 
 _WARM_UP_S = 2.0
+_OVERLOADED = 2.0
+"""How much longer an overload lasts: until all memory for events that wait is full, and for as long again."""
 
 
 class Run(NamedTuple):
@@ -63,15 +65,16 @@ def measure_overload(options: Options) -> list[Figure]:
     with set_stage(**options.stage()) as stage:
         stage.subscribe(options.tenants)
         load(stage, Shape(_WARM_UP_S, tenants=options.tenants))
-        seconds = max(3.0, options.seconds / 2)
         loads = {
-            connections: load(stage, Shape(seconds, connections, tenants=options.tenants))
-            for connections in (8, 16, 32, 64, 128, 512)
+            connections: load(stage, Shape(max(3.0, options.seconds / 2), connections, tenants=options.tenants))
+            for connections in (16, 32, 64, 128)
         }
+        overload = load(stage, Shape(options.seconds * _OVERLOADED, 512, tenants=options.tenants))
     best = max(run.delivered_per_s for run in loads.values())
-    note = "; ".join(f"{connections} connections: {run.while_published:,.0f}/s" for connections, run in loads.items())
-    worst = min(loads[128].while_published, loads[512].while_published)
-    return [Figure("delivered at publish overload, of the best", worst / best, 0.9, is_at_least=True, note=note)]
+    note = "; ".join(f"{connections} connections: {run.delivered_per_s:,.0f}/s" for connections, run in loads.items())
+    note += f"; 512 connections, while they publish: {overload.while_published:,.0f}/s"
+    reached = overload.while_published / best
+    return [Figure("delivered at publish overload, of the best", reached, 0.9, is_at_least=True, note=note)]
 
 
 def baseline(stage: Stage, options: Options) -> float:
@@ -108,7 +111,7 @@ def load(stage: Stage, shape: Shape) -> Run:
 
 
 def _sample(stage: Stage, shape: Shape, samples: list[tuple[int, int]]) -> None:
-    """Count what has come after a quarter and after nine tenths of the load's time."""
-    for rest_s in (shape.seconds / 4, shape.seconds * 0.65):
+    """Count what has come after half and after nine tenths of the load's time."""
+    for rest_s in (shape.seconds * 0.5, shape.seconds * 0.4):
         time.sleep(rest_s)
         samples.append((time.monotonic_ns(), stage.counted().requests))
