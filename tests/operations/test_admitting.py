@@ -67,13 +67,20 @@ async def test_without_room_they_still_come_in_a_few_at_a_time_and_in_order() ->
 
 
 @pytest.mark.parametrize(
-    ("allowance", "late_s", "next_allowance"),
-    [(1, 0.0, 2), (64, 0.001, 128), (128, 0.0, 128), (64, 0.1, 32), (1, 0.1, 1)],
+    ("allowance", "busy", "late_s", "next_allowance"),
+    [
+        (1, 0.1, 0.0, 2),
+        (64, 0.5, 0.001, 128),
+        (128, 0.0, 0.0, 128),
+        (64, 0.1, 0.1, 32),
+        (64, 0.9, 0.0, 32),
+        (1, 0.9, 0.1, 1),
+    ],
 )
 def test_how_many_come_in_without_room_follows_the_time_to_spare(
-    allowance: int, late_s: float, next_allowance: int
+    allowance: int, busy: float, late_s: float, next_allowance: int
 ) -> None:
-    assert allow(allowance, late_s=late_s) == next_allowance
+    assert allow(allowance, busy=busy, late_s=late_s) == next_allowance
 
 
 async def test_only_so_many_may_wait() -> None:

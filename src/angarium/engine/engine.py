@@ -171,7 +171,7 @@ class LogEngine:
     @property
     def has_room(self) -> bool:
         """Say whether publishes should still be admitted in this turn of the loop."""
-        return self._has_room()
+        return self._ring.has_ease and self._settler.has_room
 
     # -- changes ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RECENT_EVENTS = 4096
 RECENT_BYTES = 4 * 1024 * 1024
+_EASE = 4
 
 
 class Ring:
@@ -39,6 +40,11 @@ class Ring:
     def has_room(self) -> bool:
         """Say whether the tail may read on."""
         return self.events < self._events_max and self.bytes < self._bytes_max
+
+    @property
+    def has_ease(self) -> bool:
+        """Say whether publishes may come as fast as they can: what they bring finds room without being read back."""
+        return self.events < self._events_max // _EASE and self.bytes < self._bytes_max // _EASE
 
     def owe(self, partition: int, offset: int, lanes: int, size: int) -> None:
         """Take note that the latest event is owed by so many live lanes (more)."""

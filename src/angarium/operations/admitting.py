@@ -1,15 +1,16 @@
 """Let publishes in as fast as they can be worked off, so that a flood of them does not take what sending needs.
 
 API and engine share one loop. While the engine has room, whoever comes goes straight through, up to a bound per turn of
-the loop; the rest wait in order. While it has none, the log is the queue, so publishes still come in, but only as many
-as cost the senders nothing: more and more every few milliseconds while the loop has time to spare, half as many when it
-has not. Both the waiting and those inside are bounded, in number and in time: beyond that they are refused at once,
-never left hanging.
+the loop; the rest wait in order. While it has none, one comes in for each that is delivered. If nothing is, because
+receivers are slow, the log is the queue, and publishes still come in as long as they cost the senders nothing: more and
+more every few milliseconds while the processor has time to spare, half as many when it has not. Both the waiting and
+those inside are bounded, in number and in time: beyond that they are refused at once, never left hanging.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -24,6 +25,7 @@ PER_TURN: Final = 128
 WAITS_MAX_S: Final = 5.0
 _PAUSE_S: Final = 0.004
 _LATE_S: Final = 0.004
+_BUSY: Final = 0.6
 
 
 class Gate(Generic[T]):
@@ -101,16 +103,22 @@ class Gate(Generic[T]):
         elif self._has_room() and self.inside < INSIDE_MAX:
             self._loop.call_soon(self._pump)
         else:
-            self._loop.call_later(_PAUSE_S, self._trickle, now + _PAUSE_S)
+            self._loop.call_later(_PAUSE_S, self._trickle, now + _PAUSE_S, time.monotonic(), time.process_time())
 
-    def _trickle(self, due: float) -> None:
-        """Let a few in although the engine has no room: as many as the loop has had time for."""
-        self._allowance = allow(self._allowance, late_s=self._loop.time() - due)
+    def _trickle(self, due: float, began: float, cpu_began: float) -> None:
+        """Let a few in although the engine has no room: as many as there has been time for."""
+        busy = (time.process_time() - cpu_began) / max(time.monotonic() - began, 1e-6)
+        self._allowance = allow(self._allowance, busy=busy, late_s=self._loop.time() - due)
         for _ in range(min(self._allowance, len(self._waiting), INSIDE_MAX - self.inside)):
             self._let_in(self._waiting.popleft()[1])
         self._pump()
 
 
-def allow(allowance: int, *, late_s: float) -> int:
-    """Return how many may come in next: twice as many when the loop was on time, half as many when it was late."""
-    return max(1, allowance // 2) if late_s > _LATE_S else min(PER_TURN, allowance * 2)
+def allow(allowance: int, *, busy: float, late_s: float) -> int:
+    """Return how many may come in next: twice as many when there was time to spare, half as many when there was none.
+
+    `busy` is the share of one processor that this process took, `late_s` how late the loop was.
+    """
+    if busy > _BUSY or late_s > _LATE_S:
+        return max(1, allowance // 2)
+    return min(PER_TURN, allowance * 2)
