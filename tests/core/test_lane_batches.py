@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angarium.model.delivery import Refused
+from angarium.model.delivery import Outcome, Refused
 from angarium.model.subscription import Batch, Coalesce
 from tests.core.lane_world import OK, LaneWorld, policy
 
@@ -35,7 +35,8 @@ def test_no_delivery_s_last_event_is_older_than_its_others(seed: int, how: Coale
         world.tail()
         world.pump()
         if world.wire and dice.random() < 0.6:
-            world.end(dice.choice([OK, OK, Refused(400)]), which=dice.randrange(len(world.wire)))
+            outcomes: list[Outcome] = [OK, OK, Refused(400)]
+            world.end(dice.choice(outcomes), which=dice.randrange(len(world.wire)))
         world.tick(dice.choice([0.1, 1, 5]))
         world.pump()
     for offsets in world.sent:
