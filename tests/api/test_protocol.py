@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from angarium.api.publishing import BODIES_MAX
 from angarium.errors import StoreAway
 from tests.api.fronting import EVENT, Caller, Served, eventually, on_uvloop, request, serve
 
@@ -165,10 +166,29 @@ async def test_a_large_array_of_a_known_publisher_is_hot(served: Served, caller:
     assert not served.asgi
 
 
+@pytest.mark.parametrize("size", [9_000, 1_000_000])
 @on_uvloop
-async def test_a_large_body_of_somebody_unknown_is_refused_before_it_is_read(served: Served, caller: Caller) -> None:
-    await caller.say(request(b"x" * 1_000_000, key="ang_wrong")[:1000])
+async def test_a_large_body_of_somebody_unknown_is_refused_before_it_is_read(
+    served: Served, caller: Caller, size: int
+) -> None:
+    await caller.say(request(b"x" * size, key="ang_wrong")[:1000])
     assert (await caller.answer())[0] == 401
+    assert served.front.bodies.held == 0
+
+
+@on_uvloop
+async def test_when_too_many_bodies_are_in_memory_publishers_are_told_to_come_back(
+    served: Served, caller: Caller
+) -> None:
+    await caller.say(request())
+    await caller.answer()
+    served.front.bodies.hold(BODIES_MAX - 10)
+    await caller.say(request())
+    status, fields, _ = await caller.answer()
+    assert (status, fields["retry-after"]) == (503, "1")
+    served.front.bodies.release(BODIES_MAX - 10)
+    await caller.say(request())
+    assert (await caller.answer())[0] == 202
     assert served.front.bodies.held == 0
 
 
@@ -333,8 +353,8 @@ async def _say_for_ever(caller: Caller, data: bytes) -> None:
     [
         (b"", 11.0, b""),
         (b"POST /v1/proj", 11.0, b"HTTP/1.1 408 "),
-        (request()[:-5], 61.0, b""),
-        (request(b"x" * 100_000)[:-5], 61.0, b""),
+        (request()[:-5], 121.0, b""),
+        (request(b"x" * 100_000)[:-5], 121.0, b""),
     ],
     ids=["nothing", "half a head", "half a body", "half a large body"],
 )

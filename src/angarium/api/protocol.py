@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 HEAD_MAX: Final = 64 * 1024
 HEADERS_MAX: Final = 128
 HEAD_TAKES_MAX_S: Final = 10.0
-BODY_TAKES_MAX_S: Final = 60.0
+BODY_TAKES_MAX_S: Final = 120.0
 IDLE_MAX_S: Final = 75.0
 UNREAD_MAX_S: Final = 60.0
 LINGERS_MAX_S: Final = 2.0
-_SMALL: Final = 64 * 1024
+_SMALL: Final = 8 * 1024  # As many of these as there may be connections fit into what all bodies may take.
 _POST: Final = b"POST"
 _ACCEPTED: Final = b"HTTP/1.1 202 Accepted\r\n"
 
