@@ -301,8 +301,8 @@ class Store(Protocol):
     async def retain(self, *, before_ms: int, limit: int, now_ms: int = 0) -> int:
         """Drop at most `limit` rows that are older than a moment; return how many (fewer than `limit`: none is left).
 
-        Entries go in offset order per partition and never above what a behind lane's cursor, a watermark or an open
-        row still needs. Settled deliveries go with the last of their entries (tests: by their `last_ms`), attempts by
-        their `at_ms`, idempotency keys when they expired by `now_ms`; superseded versions when every entry that they
-        were in force for is gone (they do not count).
+        Entries go in the order of commits, but for those of a partition that come after one which is not old, or which
+        a behind lane's cursor, a watermark or an open row still needs. Settled deliveries go with the last of their
+        entries (tests: by their `last_ms`), attempts by their `at_ms`, idempotency keys when they expired by `now_ms`;
+        superseded versions when every entry that they were in force for is gone (they do not count).
         """

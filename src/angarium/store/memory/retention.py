@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from angarium.model.delivery import Key, Origin
-from angarium.model.event import PARTITIONS
 from angarium.store.memory.held import Held, place_of
+
+if TYPE_CHECKING:
+    from angarium.model.event import Entry
 
 
 class Retention(Held):
@@ -30,15 +32,22 @@ class Retention(Held):
         return len(expired)
 
     def _drop_entries(self, before_ms: int, room: int) -> int:
-        dropped = 0
-        for partition in range(PARTITIONS):
-            log, last = self._logs[partition], self._needed_from(partition) - 1
-            old = takewhile(lambda written: written.entry.accepted_ms < before_ms, log.values())
-            for written in [each for each in old if each.entry.offset <= last][: room - dropped]:
-                del log[written.entry.offset]
-                self._floors[partition] = written.entry.offset
-                dropped += 1
-        return dropped
+        dropped: list[Entry] = []
+        needed = {partition: self._needed_from(partition) for partition in self._logs}
+        for written in sorted(
+            (each for log in self._logs.values() for each in log.values()), key=lambda each: each.number
+        ):
+            entry = written.entry
+            if len(dropped) == room:
+                break
+            if entry.accepted_ms >= before_ms:
+                needed[entry.partition] = min(needed[entry.partition], entry.offset)
+            if entry.offset < needed[entry.partition]:
+                dropped.append(entry)
+        for entry in dropped:
+            del self._logs[entry.partition][entry.offset]
+            self._floors[entry.partition] = entry.offset
+        return len(dropped)
 
     def _needed_from(self, partition: int) -> int:
         """Return the lowest offset of a partition that somebody still needs."""

@@ -98,7 +98,7 @@ def _read(connection: apsw.Connection, fresh: Fresh, partition: int, after: int,
     """Read a partition on. The index is asked only for what lies below the first entry that it lacks."""
     first, places = fresh.first_offset(partition), []
     if first is None or after + 1 < first:
-        places = run(connection, "places_after", (partition, after, limit))
+        places = run(connection, "places_after", {"partition": partition, "after": after, "limit": limit})
     last = places[-1][0] if places else after
     sequences = [sequence for _, sequence in places] + fresh.after(partition, last, limit - len(places))
     return _shown(connection, fresh, fetch(connection, sequences))

@@ -48,9 +48,10 @@ UPDATE "partition" SET head = max(head, coalesce((
 -- Tell the owner of a partition that its subscriptions have changed.
 UPDATE "partition" SET registry = ? WHERE "partition" = ?
 
--- move_floor --
--- Record the highest offset that was dropped.
-UPDATE "partition" SET floor = ? WHERE "partition" = ?
+-- move_floors --
+-- Record the highest offsets that were dropped.
+WITH moved ("partition", floor) AS (VALUES {2 each})
+UPDATE "partition" SET floor = moved.floor FROM moved WHERE "partition"."partition" = moved."partition"
 
 -- last_sequence --
 -- Return the last number in commit order that was given out, as far as rows still tell.
@@ -88,7 +89,10 @@ SELECT min(sequence), max(sequence), min(accepted_ms), max(accepted_ms) FROM eve
 
 -- places_after --
 -- Return where a partition's next indexed entries lie.
-SELECT "offset", sequence FROM event_place WHERE "partition" = ? AND "offset" > ? ORDER BY "offset" LIMIT ?
+SELECT "offset", sequence FROM event_place
+WHERE "partition" = :partition
+    AND "offset" > max(:after, (SELECT floor FROM "partition" WHERE "partition" = :partition))
+ORDER BY "offset" LIMIT :limit
 
 -- places_at --
 -- Return where a partition's indexed entries at some offsets lie.
@@ -588,12 +592,15 @@ SELECT p."partition", min(
     coalesce((SELECT min(first_offset) FROM open WHERE "partition" = p."partition" AND origin <> 1), :none)
 ) FROM "partition" AS p ORDER BY p."partition"
 
+-- old_to --
+-- Return the last number in commit order of the zones that hold entries older than a moment.
+SELECT max(last_sequence) FROM event_zone WHERE least_ms < ?
+
 -- old_entries --
--- Return a partition's first entries below an offset, with when they were accepted.
-SELECT place."offset", e.sequence, t.project, e.accepted_ms
-FROM event_place AS place CROSS JOIN event AS e ON e.sequence = place.sequence
-CROSS JOIN tenant AS t ON t.number = place.tenant
-WHERE place."partition" = ? AND place."offset" < ? ORDER BY place."offset" LIMIT ?
+-- Return the entries between two numbers in commit order, with when they were accepted.
+SELECT e.sequence, e."partition", e."offset", t.project, e.accepted_ms
+FROM event AS e CROSS JOIN tenant AS t ON t.number = e.tenant
+WHERE e.sequence > ? AND e.sequence <= ? ORDER BY e.sequence LIMIT ?
 
 -- drop_events --
 -- Drop entries.
@@ -651,7 +658,7 @@ PRAGMA integrity_check
 -- check_offsets --
 -- Return the partitions whose log has gaps above what was dropped, or goes beyond its head.
 SELECT p."partition", count(e."offset"), min(e."offset"), max(e."offset")
-FROM "partition" AS p CROSS JOIN event_place AS e ON e."partition" = p."partition"
+FROM "partition" AS p CROSS JOIN event_place AS e ON e."partition" = p."partition" AND e."offset" > p.floor
 GROUP BY p."partition"
 HAVING min(e."offset") <> p.floor + 1 OR max(e."offset") - min(e."offset") + 1 <> count(e."offset")
     OR max(e."offset") > p.head
