@@ -200,9 +200,9 @@ class Settings:
     role: Annotated[str, About(_choice("all"), "What this process does; there is one role so far.")] = "all"
     retention_days: Annotated[int, About(_whole(1, 3650), "How long events and deliveries are kept.")] = 30
     retention_max: Annotated[int, About(_whole(1, 3650), "Days after which even what is still needed goes.")] = 90
-    max_in_flight: Annotated[int, About(_whole(1, 10_000), "Requests on the wire, or answered but not settled yet, at once.")] = (
-        512
-    )
+    max_in_flight: Annotated[
+        int, About(_whole(1, 10_000), "Requests on the wire, or answered but not settled yet, at once.")
+    ] = 512
     events_in_memory: Annotated[int, About(_whole(100, 1_000_000), "Events that wait in memory for sending.")] = 20_000
     megabytes_in_memory: Annotated[int, About(_whole(1, 65_536), "Bytes of those events, in MiB.")] = 32
     stop_s: Annotated[int, About(_whole(0, 600), "Seconds that a stop waits for what is on the wire.")] = 20
