@@ -119,6 +119,12 @@ class Lane:
         """Say whether it is worth asking for one more delivery, now or later."""
         return bool(self.queue) or self.is_behind or self.opened.due_at() is not None
 
+    def is_past(self, offset: int) -> bool:
+        """Say whether it is of what came after an offset of the log: an earlier owner has settled all before."""
+        deliveries = self.opened.deliveries.values()
+        has_sealed = any(each.key.last_offset > offset for each in deliveries if each.origin is Origin.LANE)
+        return has_sealed or (self.is_behind and self.progress.read_to >= offset)
+
     @property
     def is_full(self) -> bool:
         """Say whether it has as many rows as it may have."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from angarium.core.lane import Lane
+from angarium.model.delivery import Origin, State
 
 if TYPE_CHECKING:
+    from angarium.core.effects import Delivery
     from angarium.engine.routes import Route
 
 SLOW_S = 1.0
@@ -16,6 +18,7 @@ class Courier:
     """One lane with its route."""
 
     __slots__ = (
+        "ends_as",
         "is_counted",
         "is_reading",
         "is_ready",
@@ -38,12 +41,17 @@ class Courier:
         self.is_stopped = False  # it was disabled or deleted; its marker will close it
         self.wakes_at: float | None = None
         self.took_s = 0.0
+        self.ends_as = State.CANCELLED  # what becomes of what it still held, once its lane is closed
         self.is_swept = False  # it held nothing when lanes were last swept
 
     @property
     def is_slow(self) -> bool:
         """Say whether its receiver takes long to answer."""
         return self.took_s > SLOW_S
+
+    def may_send(self, delivery: Delivery) -> bool:
+        """Say whether a delivery that was on its way may still go: a pause holds back all but tests."""
+        return not self.is_stopped and (not self.lane.is_paused or delivery.origin is Origin.TEST)
 
     def took(self, seconds: float) -> None:
         """Take note of how long an attempt took; the last few count."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -21,13 +23,13 @@ from angarium.engine.ring import Ring
 from angarium.engine.settler import Settler
 from angarium.engine.sleeping import Dormitory
 from angarium.engine.tail import Tail
-from angarium.errors import AngariumError
+from angarium.errors import AngariumError, StoreAway
 from angarium.model.subscription import Owed, Status
 from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, emit
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from angarium.clock import Clock
     from angarium.egress.contract import Sender
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     Watcher = Callable[[Sequence[Open], Sequence[Settled]], None]
 
 _MIB = 1024 * 1024
+_AWAY_S = 0.5
 
 
 class LogEngine:
@@ -101,6 +104,7 @@ class LogEngine:
             settler=self._settler,
             position=self._position,
             ready=self._lanes.make_ready,
+            held_max=self._lanes.held_max,
         )
         self._dormitory = self._lanes.dormitory = Dormitory(
             store=store,
@@ -126,13 +130,17 @@ class LogEngine:
         found = await Recovery(self._store, self._registry, self._lanes, self._settler, started).run()
         self._written = dict(found.positions)
         self._tail.positions = dict(found.positions)
+        # What waits for those that were disabled is counted first: their markers end them.
+        ending = {number: each for number, each in found.behind.items() if each[0].is_stopped}
+        await recount(ending, found.positions, registry=self._registry, catchup=self._catchup)
+        others = {number: each for number, each in found.behind.items() if number not in ending}
         self._store.listen(self._woken)
         self._tail.open(found.positions, found.heads)
         self._lanes.open()
         await self._jobs.open()
         self._janitor.open()
         self._is_open = True
-        self._spawn(recount(found.behind, found.positions, registry=self._registry, catchup=self._catchup))
+        self._spawn(partial(recount, others, found.positions, registry=self._registry, catchup=self._catchup))
         took_ms = int((self._clock.now().mono - started.mono) * 1000)
         entries = sum(found.heads.values()) - sum(found.positions.values())
         emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=len(found.behind), took_ms=took_ms)
@@ -146,6 +154,9 @@ class LogEngine:
         await self._tail.close()
         await self._reader.close()
         await self._lanes.close(within_s=within_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         on_wire = self._lanes.in_flight
         try:
             await asyncio.wait_for(self._settler.settle_all(), max(1.0, within_s))
@@ -181,19 +192,34 @@ class LogEngine:
         if courier is not None:
             courier.is_stopped = True  # until it is known what it has become
         self._registry.forget(subscription.project, subscription.tenant)
+        try:
+            await self._take_up(subscription)
+        except StoreAway:
+            self._spawn(partial(self._take_up_later, subscription))
+
+    async def _take_up(self, subscription: Subscription) -> None:
+        """Serve a subscription's lane as the store says that it stands now, or not at all any more."""
         tenant = await self._registry.load(subscription.project, subscription.tenant)
         now = tenant.subscriptions.get(subscription.number)
         if now is not None and now.status in (Status.ACTIVE, Status.PAUSED):
             courier = await self._awake(subscription.number)
             if courier is not None:
                 self._lanes.change(courier, now, tenant.project)
+        elif (courier := self._lanes.couriers.get(subscription.number)) is not None:
+            self._lanes.stop(courier)
+
+    async def _take_up_later(self, subscription: Subscription) -> None:
+        while True:
+            await asyncio.sleep(_AWAY_S)
+            with suppress(StoreAway):
+                return await self._take_up(subscription)
 
     def forget_project(self, project: str) -> None:
         """Take note that a project was replaced or deleted."""
         self._registry.forget_project(project)
         couriers = self._lanes.couriers.values()
         mine = [each.route.subscription for each in couriers if each.route.subscription.project == project]
-        self._spawn(self._change_all(mine))
+        self._spawn(partial(self._change_all, mine))
 
     async def _change_all(self, changed: Sequence[Subscription]) -> None:
         for subscription in changed:
@@ -259,6 +285,8 @@ class LogEngine:
             future: Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(partition, []).append(future)
             await asyncio.wait([future], timeout=left)
+            if not future.done():
+                self._waiting[partition].remove(future)
         return True
 
     def watch(self, changed: Watcher) -> Callable[[], None]:
@@ -335,20 +363,20 @@ class LogEngine:
             watcher(written.opened, written.settled)
 
     def _give_up(self, subscription: Subscription, reason: str) -> None:
-        self._spawn(self._disable(subscription, reason))
+        self._spawn(partial(self._disable, subscription, reason))
 
     async def _disable(self, subscription: Subscription, reason: str) -> None:
         disabled = await disable(self._store, self._clock, subscription.number, reason)
         if disabled is not None:
             await self.changed(disabled)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except AngariumError as error:
             emit(ENGINE_FAILED, part="changes", error=error)

@@ -19,7 +19,7 @@ from angarium.engine.alarm import Alarm
 from angarium.engine.courier import Courier
 from angarium.engine.routes import Route
 from angarium.engine.sleeping import Sleeper
-from angarium.model.delivery import Key, Origin, Settled, State
+from angarium.model.delivery import Key, Settled, State
 from angarium.model.subscription import Owed, Status
 from angarium.telemetry import LANE_FAILED, emit
 
@@ -72,7 +72,7 @@ class Lanes:
         self._settings, self._clock, self._vault = settings, clock, vault
         self._ring, self._settler, self._poster = ring, settler, poster
         self._position, self._room, self._give_up = position, room, give_up
-        self._queue_max = max(64, settings.events_in_memory // 8)
+        self.held_max = max(64, settings.events_in_memory // 8)
         self._slow_max = max(1, int(settings.max_in_flight * SLOW_SHARE))
         self._ready: deque[Courier] = deque()
         self._alarm = Alarm(clock, self._rung)
@@ -107,6 +107,7 @@ class Lanes:
             self._drained = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), within_s)
+        await self._poster.close()
         for courier in self.couriers.values():
             courier.lane.leave(self._clock.now())
             self._carry_out(courier)
@@ -125,7 +126,7 @@ class Lanes:
         for courier in live:
             lane = courier.lane
             lane.arrive(entry, now)
-            if len(lane.queue) > self._queue_max:
+            if len(lane.progress.unresolved) > self.held_max:
                 self.fall_behind(courier)
             if not courier.is_ready:
                 self.make_ready(courier)
@@ -226,7 +227,10 @@ class Lanes:
         self.in_flight += 1
         self._slow_in_flight += (is_slow := courier.is_slow)
         ended = partial(self._ended, courier, delivery, is_slow)
-        if delivery.is_batch and delivery.entries is not None and delivery.origin is Origin.LANE:
+        if delivery.entries is None:
+            withdrawn = partial(self._withdrawn, courier, delivery, is_slow=is_slow)
+            self._poster.post_again(courier, delivery, ended, withdrawn)
+        elif delivery.is_batch:
             # Its row, which says what is in it, must be there before anybody receives it.
             self._settler.after(partial(self._send_written, courier, delivery, ended, is_slow=is_slow))
         else:
@@ -235,15 +239,24 @@ class Lanes:
     def _send_written(
         self, courier: Courier, delivery: Delivery, ended: Callable[[Fact, Moment], None], *, is_slow: bool
     ) -> None:
-        now = self._clock.now()
-        if self._is_stopping or courier.is_stopped or courier.lane.is_paused:
-            self.in_flight -= 1
-            self._slow_in_flight -= is_slow
-            if self._drained is not None and not self.in_flight:
-                self._drained.set()
-            courier.lane.put_back(delivery, now)
+        if self._is_stopping or not courier.may_send(delivery):
+            self._withdrawn(courier, delivery, is_slow=is_slow)
         else:
-            self._poster.post(courier.route, delivery, now, ended)
+            self._poster.post(courier.route, delivery, self._clock.now(), ended)
+
+    def _withdrawn(self, courier: Courier, delivery: Delivery, *, is_slow: bool) -> None:
+        """Take back what did not go after all."""
+        self._leaves_wire(is_slow=is_slow)
+        courier.lane.put_back(delivery, self._clock.now())
+        if courier.lane.is_closed:
+            self._close(courier)
+        self.pump()
+
+    def _leaves_wire(self, *, is_slow: bool) -> None:
+        self.in_flight -= 1
+        self._slow_in_flight -= is_slow
+        if self._drained is not None and not self.in_flight:
+            self._drained.set()
 
     def _rest(self, courier: Courier, now: Moment) -> None:
         """See to it that a lane is asked again when it may have something."""
@@ -267,10 +280,7 @@ class Lanes:
     # -- attempts end -----------------------------------------------------------------------------------------------
 
     def _ended(self, courier: Courier, delivery: Delivery, is_slow: bool, fact: Fact, now: Moment) -> None:  # noqa: FBT001  bound by partial
-        self.in_flight -= 1
-        self._slow_in_flight -= is_slow
-        if self._drained is not None and not self.in_flight:
-            self._drained.set()
+        self._leaves_wire(is_slow=is_slow)
         self.attempts += 1
         self.delivered += isinstance(fact.verdict, Delivered)
         courier.took(fact.took_ms / 1000)
@@ -339,7 +349,7 @@ class Lanes:
 
     def _expire(self, courier: Courier, before_ms: int) -> None:
         """Exhaust what has waited for longer than its lifetime; what is on the wire gets a row and stays."""
-        if courier.is_reading:
+        if courier.is_reading or courier.lane.is_closed:
             return
         self.fall_behind(courier)
         courier.lane.leave(self._clock.now())
@@ -364,8 +374,8 @@ class Lanes:
             self.dormitory.wake(sleeper).add_done_callback(partial(self._close_woken, marker))
             return
         courier = self.couriers.get(version.subscription)
-        if courier is None:
-            return
+        if courier is None or courier.lane.is_past(marker.offset):
+            return  # Read once more after a restart, while the lane is of what came afterwards.
         state = State.EXHAUSTED if version.owed is Owed.FEED else State.CANCELLED
         self.end_lane(courier, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
 
@@ -377,18 +387,30 @@ class Lanes:
         """Settle all that a lane still owes: what waits in the log as one range, up to an offset."""
         lane, now = courier.lane, self._clock.now()
         self.couriers.pop(lane.number, None)
-        courier.is_stopped = True
+        courier.is_stopped, courier.ends_as = True, state
         self.fall_behind(courier)
-        reason = courier.route.subscription.reason or "disabled"
-        lane.close(state, reason, self._position(lane.partition), now)
-        self._carry_out(courier)
+        reason = self._close(courier)
         if lane.waiting:
             key = Key(lane.partition, last_offset, lane.number, last_ms)
             first = lane.progress.read_to + 1
             self._settler.settle(
                 Settled(key, state, now.wall_ms, first_offset=first, count=lane.waiting, reason=reason), closes=False
             )
-        self._settler.lane_gone(lane)
+        self._settler.lane_gone(lane.partition, lane.number)
+
+    def _close(self, courier: Courier) -> str:
+        """Settle what is not on the wire, and write what is: should this process end first, the next one settles it."""
+        lane, now = courier.lane, self._clock.now()
+        reason = courier.route.subscription.reason or "disabled"
+        lane.leave(now)
+        lane.close(courier.ends_as, reason, self._position(lane.partition), now)
+        self._carry_out(courier)
+        return reason
+
+    def stop(self, courier: Courier) -> None:
+        """Send nothing any more; what it holds would take the room that the tail needs to come to its marker."""
+        courier.is_stopped = True
+        self.fall_behind(courier)
 
     def change(self, courier: Courier, subscription: Subscription, project: Project | None) -> None:
         """Serve a lane on its subscription's new terms, from this moment on."""

@@ -6,14 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from angarium.core.coalescing import Object, object_of
-from angarium.model.delivery import Open, Origin, State
+from angarium.model.delivery import Key, LaneRow, Open, Origin, Settled, State
 from angarium.store.contract import DeliveryQuery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from angarium.clock import Moment
-    from angarium.model.delivery import Key
     from angarium.model.subscription import Policy
     from angarium.store.contract import Store
 
@@ -51,6 +50,12 @@ async def objects_of(store: Store, rows: Sequence[Open]) -> Mapping[Key, Sequenc
             entries = await store.entries(partition, ordered[start : start + _CHUNK])
             known |= {(partition, entry.offset): object_of(entry) for entry in entries if entry.event is not None}
     return {row.key: [known[place] for place in _places(row) if place in known] for row in rows}
+
+
+def never_sent(row: LaneRow, state: State, reason: str, now: Moment) -> Settled:
+    """Return the range that stands for what waits for a lane which is no more."""
+    key = Key(row.partition, max(row.counted_to, row.cursor + 1), row.subscription, now.wall_ms)
+    return Settled(key, state, now.wall_ms, first_offset=row.cursor + 1, count=row.waiting, reason=reason)
 
 
 def wait_s(row: Open, policy: Policy, now: Moment) -> float:

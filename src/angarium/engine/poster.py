@@ -16,12 +16,13 @@ from angarium.model.wire import NoResponse, Reason, Response
 from angarium.telemetry import DEBUG, DELIVERY_ATTEMPTED, ENGINE_FAILED, INFO, emit, is_said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from angarium.clock import Clock, Moment
     from angarium.core.effects import Delivery
     from angarium.egress.contract import Sender
+    from angarium.engine.courier import Courier
     from angarium.engine.routes import Route
     from angarium.engine.settler import Settler
     from angarium.model.delivery import Outcome
@@ -52,10 +53,8 @@ class Poster:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, route: Route, delivery: Delivery, now: Moment, ended: Ended) -> None:
-        """Make an attempt; `ended` is called once, on the loop, with what is known and the moment."""
-        if delivery.entries is None:
-            self._spawn(self._load_and_post(route, delivery, ended))
-            return
+        """Make an attempt at what is held; `ended` is called once, on the loop, with what is known and the moment."""
+        assert delivery.entries is not None, "what must be read again is for `post_again`"
         last = delivery.entries[-1]
         try:
             body = route.encode(delivery, delivery.entries, self._ids, now)
@@ -65,10 +64,28 @@ class Poster:
         message_id = self._ids.delivery(delivery.key) if delivery.is_batch else event_id(last, self._ids)
         self._send(route, delivery, body, message_id, ended, is_replay=last.kind is Kind.REPLAY)
 
-    async def _load_and_post(self, route: Route, delivery: Delivery, ended: Ended) -> None:
+    def post_again(self, courier: Courier, delivery: Delivery, ended: Ended, withdrawn: Callable[[], None]) -> None:
+        """Make an attempt at what must be read first; `withdrawn` is called instead when it may not go any more."""
+        task = asyncio.get_running_loop().create_task(self._load_and_post(courier, delivery, ended, withdrawn))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Read and post nothing any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _load_and_post(
+        self, courier: Courier, delivery: Delivery, ended: Ended, withdrawn: Callable[[], None]
+    ) -> None:
         """Read what is to be sent again, its body from its row when there is one."""
         try:
             row, entries = await self._load(delivery)
+            if not courier.may_send(delivery):
+                withdrawn()  # It was paused, or worse, while it was read.
+                return
+            route = courier.route
             body = self._body(route, delivery, row, entries)
         except Exception as error:  # noqa: BLE001  the lane goes on whatever the store says
             self._fail(delivery, error, ended)
@@ -188,11 +205,6 @@ class Poster:
             verdict=type(fact.verdict).__name__.lower(),
             origin=str(delivery.origin),
         )
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _outcome(route: Route, answer: Response | NoResponse, now: Moment) -> Outcome:

@@ -51,9 +51,11 @@ class Reader:
         settler: Settler,
         position: Callable[[int], int],
         ready: Callable[[Courier], None],
+        held_max: int,
     ) -> None:
         self._clock, self._registry, self._catchup = clock, registry, catchup
         self._ring, self._settler, self._position, self._ready = ring, settler, position, ready
+        self._held_max = held_max
         self._tasks: set[asyncio.Task[None]] = set()
 
     def read(self, courier: Courier) -> None:
@@ -114,10 +116,13 @@ class Reader:
         rest = self._ring.since(lane.partition, lane.progress.read_to, position)
         if rest is None or not lane.can_join(now):
             return False
-        lane.read(_owed(tenant, lane.number, rest, position), position, now)
+        owed = _owed(tenant, lane.number, rest, position)
+        if len(lane.progress.unresolved) + len(owed) > self._held_max // 2:
+            return False  # It would fall behind again at once: a live lane holds no more than so much.
+        lane.read(owed, position, now)
         lane.join(position)
         self._ring.join(lane.partition, lane.progress.unresolved)
-        self._settler.lane_gone(lane)
+        self._settler.lane_gone(lane.partition, lane.number)
         return True
 
     async def _expire(self, courier: Courier, before_ms: int, state: State) -> None:

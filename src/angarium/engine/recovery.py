@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from angarium.engine.courier import Courier
-from angarium.engine.opened import in_order, objects_of, wait_s
+from angarium.engine.opened import in_order, never_sent, objects_of, wait_s
 from angarium.engine.skipping import Skips
 from angarium.model.delivery import Settled, State
 from angarium.model.subscription import Owed, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from angarium.clock import Moment
     from angarium.engine.lanes import Lanes
@@ -48,8 +48,12 @@ class Recovery:
             if head > position:
                 skips = self._lanes.skips[partition] = Skips(head)
                 skips.add_settled(await self._store.settled_after(partition, position))
+        opens = in_order(await self._store.opens())
+        for row in opens:
+            if row.key.partition in self._lanes.skips:
+                self._lanes.skips[row.key.partition].add_open(row)
         await self._restore_lanes(found)
-        await self._adopt_opens(found)
+        await self._adopt_opens(found, opens)
         return found
 
     async def _restore_lanes(self, found: Recovered) -> None:
@@ -57,41 +61,49 @@ class Recovery:
             position = found.positions.get(row.partition, 0)
             courier = await self._courier(row.subscription, position)
             if courier is None:
-                continue  # Its deletion took the row with it, or is about to.
+                if row.waiting:
+                    state = await self._end_state(row.subscription)
+                    self._settler.settle(never_sent(row, state, "disabled", self._now), closes=False)
+                self._settler.lane_gone(row.partition, row.subscription)
+                continue
             found.behind[row.subscription] = courier, row.counted_to
             courier.lane.restore(row, self._now)
             courier.lane.counted_to = max(courier.lane.counted_to, position)
-            if courier.route.subscription.status in (Status.DISABLED, Status.UNVERIFIED):
-                head = found.heads.get(row.partition, 0)
-                state = State.EXHAUSTED if courier.route.subscription.owed is Owed.FEED else State.CANCELLED
-                self._lanes.end_lane(courier, state, last_offset=head, last_ms=self._now.wall_ms)
 
-    async def _adopt_opens(self, found: Recovered) -> None:
-        rows = in_order(await self._store.opens())
+    async def _adopt_opens(self, found: Recovered, rows: Sequence[Open]) -> None:
         objects = await objects_of(self._store, rows)
         for row in rows:
             courier = await self._courier(row.key.subscription, found.positions.get(row.key.partition, 0))
-            if courier is None or courier.is_stopped:
-                self._settler.settle(_cancelled(row, self._now), closes=True)
+            if courier is None:
+                ended = _ended(row, await self._end_state(row.key.subscription), self._now)
+                self._settler.settle(ended, closes=True)
                 continue
             found.opens += 1
             waits_s = wait_s(row, courier.route.policy, self._now)
             courier.lane.adopt(row, objects.get(row.key, ()), self._now, wait_s=waits_s)
             courier.lane.breaker.start_slowly()
-            if (skips := self._lanes.skips.get(row.key.partition)) is not None:
-                skips.add_open(row)
 
     async def _courier(self, number: int, position: int) -> Courier | None:
-        """Return a subscription's lane, made when it has none yet; None when the subscription is no more."""
+        """Return a subscription's lane, made when it has none yet; None when nothing is to be sent any more.
+
+        One that was disabled is still to come to its marker, which ends it, if that lies above the tail's position.
+        """
         if number in self._lanes.couriers:
             return self._lanes.couriers[number]
         subscription = await self._store.subscription(number)
         if subscription is None:
             return None
         tenant = await self._registry.load(subscription.project, subscription.tenant)
+        is_over = subscription.status in (Status.DISABLED, Status.UNVERIFIED)
+        if is_over and tenant.owes_at(number, position) is not Owed.PUSH:
+            return None
         return self._lanes.make(subscription, tenant.project, position + 1)
 
+    async def _end_state(self, number: int) -> State:
+        subscription = await self._store.subscription(number)
+        return State.EXHAUSTED if subscription is not None and subscription.owed is Owed.FEED else State.CANCELLED
 
-def _cancelled(row: Open, now: Moment) -> Settled:
+
+def _ended(row: Open, state: State, now: Moment) -> Settled:
     """Return the record of a delivery whose subscription was deleted or disabled while nobody was there."""
-    return Settled(row.key, State.CANCELLED, now.wall_ms, row.members, attempts=row.attempts, origin=row.origin)
+    return Settled(row.key, state, now.wall_ms, row.members, attempts=row.attempts, origin=row.origin)

@@ -56,7 +56,7 @@ class TenantSubscriptions:
         if event is None:
             return ()
         if entry.kind != Kind.EVENT:
-            return (entry.target,) if entry.target in self.subscriptions else ()
+            return (entry.target,) if self.owed(entry.target, entry) is Owed.PUSH else ()
         if entry.offset > self._latest:
             return self._index.push(event)
         return self._index_of(entry.offset).push(event)
@@ -70,6 +70,11 @@ class TenantSubscriptions:
         if entry.kind != Kind.EVENT:
             return version.owed if entry.target == number else Owed.NOTHING
         return version.owed if version.owed and matcher(version.rule).matches(event) else Owed.NOTHING
+
+    def owes_at(self, number: int, offset: int) -> Owed:
+        """Say what a subscription is owed at an offset of what it wants, by the version in force there."""
+        version = in_force(self._versions.get(number, ()), offset)
+        return Owed.NOTHING if version is None else version.owed
 
     def knows(self, version: Version) -> bool:
         """Say whether a marker's version is known, or of a subscription that has been deleted since."""

@@ -113,10 +113,10 @@ class Settler:
         else:
             self.touch()
 
-    def lane_gone(self, lane: Row) -> None:
+    def lane_gone(self, partition: int, number: int) -> None:
         """Delete a lane's row."""
-        self._lanes.pop(lane.number, None)
-        self._gone.add((lane.partition, lane.number))
+        self._lanes.pop(number, None)
+        self._gone.add((partition, number))
         self._kick()
 
     def touch(self) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from angarium.engine.opened import objects_of, opens_of, wait_s
+from angarium.engine.opened import never_sent, objects_of, opens_of, wait_s
 from angarium.errors import StoreAway
-from angarium.model.delivery import Key, Origin, Settled, State
+from angarium.model.delivery import Origin, State
 from angarium.telemetry import STORE_FAILED, emit
 
 if TYPE_CHECKING:
@@ -159,14 +159,9 @@ class Dormitory:
 
     def _forget(self, sleeper: Sleeper, now: Moment) -> None:
         """End the lane of a subscription that was deleted: what waits is cancelled, as one range."""
-        row = sleeper.row()
-        if row.waiting:
-            key = Key(row.partition, row.counted_to, row.subscription, now.wall_ms)
-            cancelled = Settled(
-                key, State.CANCELLED, now.wall_ms, first_offset=row.cursor + 1, count=row.waiting, reason="deleted"
-            )
-            self._settler.settle(cancelled, closes=False)
-        self._settler.lane_gone(sleeper)
+        if sleeper.row().waiting:
+            self._settler.settle(never_sent(sleeper.row(), State.CANCELLED, "deleted", now), closes=False)
+        self._settler.lane_gone(sleeper.partition, sleeper.number)
 
 
 def _may_sleep(courier: Courier) -> bool:
