@@ -140,7 +140,7 @@ async def test_damage_inside_the_file_is_never_served(killed: Path, tmp_path: Pa
 
 
 async def reopen_once(path: Path) -> None:
-    """Let the write-ahead log be moved into the file."""
+    """Let the write-ahead log be moved into the file, and everything be indexed."""
     store = SqliteStore(path)
     await store.open()
     await store.close()
@@ -193,6 +193,7 @@ async def test_a_log_with_a_gap_is_refused(tmp_path: Path) -> None:
 async def test_a_check_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "angarium.db"
     await written(path, 5)
+    await reopen_once(path)
     connection = apsw.Connection(str(path))
     connection.execute('DELETE FROM event_place WHERE "offset" = 3')
     connection.close()

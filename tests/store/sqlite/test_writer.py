@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from angarium.errors import Conflict, KeyReused
-from angarium.store.contract import DeliveryQuery, Page, Settlement
+from angarium.errors import Conflict, KeyReused, StoreAway
+from angarium.store.contract import Page, Settlement
 from angarium.store.sqlite import SqliteStore
 from tests.store.values import (
     NOON,
@@ -121,14 +121,27 @@ async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_an_idle_writer_indexes_and_empties_the_write_ahead_log(sqlite: SqliteStore) -> None:
+async def test_what_comes_after_closing_is_refused(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "angarium.db")
+    await store.open()
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreAway, match="the store is closed"):
+        await store.accept(publish())
+    with pytest.raises(StoreAway, match="the store is closed"):
+        await store.settle(watermark(1))
+    await closing
+    with pytest.raises(StoreAway, match="the store is closed"):
+        await store.number("key")
+    with pytest.raises(StoreAway, match="the store is closed"):
+        await store.watermarks()
+
+
+async def test_an_idle_writer_empties_the_write_ahead_log(sqlite: SqliteStore) -> None:
     await fill(sqlite, 20)
-    await subscribe(sqlite)
-    await sqlite.settle(Settlement(settled=[settled(key(3))]))
-    while sqlite._ledger.unindexed_count or sqlite._writer._wal_pages:  # noqa: ASYNC110  nobody is told of it
+    while sqlite._writer._wal_pages:  # noqa: ASYNC110  nobody is told of it
         await asyncio.sleep(0.05)
     assert [entry.offset for entry in await sqlite.read(PARTITION, after=4, limit=3)] == [5, 6, 7]
-    assert len((await sqlite.deliveries(DeliveryQuery(PROJECT), Page())).data) == 1
 
 
 async def test_the_write_ahead_log_does_not_grow_for_ever(sqlite: SqliteStore, tmp_path: Path) -> None:

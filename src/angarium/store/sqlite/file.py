@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
+from angarium.errors import StoreAway
 from angarium.store.sqlite.connection import connect_writer, translated
 from angarium.store.sqlite.ledger import Ledger
 from angarium.store.sqlite.migrating import migrate
@@ -79,10 +80,11 @@ class File:
         """Write what waits, and let go of the file."""
         if self._is_open:
             self._is_open = False
+            self._writer.stop()
             await asyncio.to_thread(self._let_go)
 
     def _let_go(self) -> None:
-        self._writer.stop()
+        self._writer.join()
         self._readers.close()
         self._connection.close()
         self._ownership.release()
@@ -111,6 +113,8 @@ class File:
     # -- for the other parts ----------------------------------------------------------------------------------------
 
     async def _read(self, run: Callable[[apsw.Connection], T]) -> T:
+        if not self._is_open:
+            raise StoreAway("the store is closed; open it again")
         return await self._readers.read(run)
 
     async def _change(self, run: Callable[[Transaction], T], *, rows: int = 20, needs_index: bool = False) -> T:

@@ -2,7 +2,8 @@
 
 What comes while a commit runs goes into the next, so groups grow with the load and nobody waits for one to fill. A
 commit takes waiting publishes first, then flushes and changes of the registry in the order in which they came, up to
-`ROWS_MAX` rows. Indexing and checkpoints happen between commits, when there is enough to do or nothing else.
+`ROWS_MAX` rows. Between commits there is indexing, when there is enough to index, and checkpoints, when the write-ahead
+log has grown or there is nothing else to do.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ EVENTS_MAX = 4000
 ROWS_MAX = 2000
 """How many rows of flushes and changes a commit takes, besides publishes."""
 UNINDEXED_MAX = 4096
-"""How many rows may be without an index before the writer makes it, unless it is told otherwise."""
+"""How many rows wait for an index, unless it is told otherwise. Small lots would make many of them, and lists slow."""
 WAL_PAGES_MAX = 8 * 1024 * 1024 // PAGE_BYTES
 """How many pages the write-ahead log may hold before the writer moves them into the file."""
 RESTS_S = 0.5
-"""After how long with nothing to do the writer tidies up."""
+"""After how long with nothing to do the writer makes a checkpoint."""
 
 
 class Change(Struct):
@@ -103,19 +104,25 @@ class Writer:
         """Begin to write."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Write what waits, tidy up, and end. Blocks."""
-        self._is_closing = True
-        self._wake.put(None)
+    def join(self) -> None:
+        """Wait until what waits has been written. Blocks."""
         self._thread.join()
 
     # -- on the event loop ------------------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """Take nothing more, and end when what waits has been written."""
+        self._is_closing = True
+        self._wake.put(None)
+
     def accept(self, publish: Publish) -> Future[Receipt]:
         """Have a publish written."""
         future: Future[Receipt] = self._loop.create_future()
-        self._publishes.append((publish, future))
-        self._rouse()
+        if self._is_closing:
+            future.set_exception(StoreAway("the store is closed; open it again"))
+        else:
+            self._publishes.append((publish, future))
+            self._rouse()
         return future
 
     def settle(self, settlement: Settlement) -> Future[None]:
@@ -128,8 +135,11 @@ class Writer:
 
     def _have(self, work: Settlement | Change) -> Future[Any]:
         future: Future[Any] = self._loop.create_future()
-        self._works.append((work, future))
-        self._rouse()
+        if self._is_closing:
+            future.set_exception(StoreAway("the store is closed; open it again"))
+        else:
+            self._works.append((work, future))
+            self._rouse()
         return future
 
     def _rouse(self) -> None:
@@ -146,7 +156,6 @@ class Writer:
                 self._step()
             else:
                 self._rest()
-        self._guard(self._tidy)
 
     def _step(self) -> None:
         """Commit one group, and tell of it."""
@@ -158,13 +167,13 @@ class Writer:
             self._guard(self._checkpoint)
 
     def _rest(self) -> None:
-        """Sleep until there is something to do; tidy up when there is not for a while."""
+        """Sleep until there is something to do; make a checkpoint when there is not for a while."""
         self._is_asleep = True
         if not (self._publishes or self._works or self._is_closing):
             try:
-                self._wake.get(timeout=RESTS_S if self._is_untidy else None)
+                self._wake.get(timeout=RESTS_S if self._wal_pages and not self._broken else None)
             except Empty:
-                self._guard(self._tidy)
+                self._guard(self._checkpoint)
         self._is_asleep = False
 
     def _take(self) -> tuple[list[tuple[Publish, Future[Receipt]]], list[Waiting]]:
@@ -247,15 +256,6 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._told, committed)
 
     # -- tidying ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _is_untidy(self) -> bool:
-        return not self._broken and (self._wal_pages > 0 or self._ledger.unindexed_count > 0)
-
-    def _tidy(self) -> None:
-        if self._ledger.unindexed_count:
-            self._index()
-        self._checkpoint()
 
     def _guard(self, act: Callable[[], None]) -> None:
         """Do something that nobody waits for. What fails for want of room is tried again at the next occasion."""
