@@ -85,9 +85,21 @@ class LogEngine:
             ids=ids,
             dice=dice or Random(),  # noqa: S311  jitter, no secret
         )
-        self._lanes = Lanes(
+        self._lanes = self._make_lanes(settings, vault, poster)
+        self._reader = self._lanes.reader = self._make_reader()
+        self._dormitory = self._lanes.dormitory = self._make_dormitory()
+        self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
+        self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
+        self._written: dict[int, int] = {}
+        self._watchers: list[Watcher] = []
+        self._waiting: dict[int, list[Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    def _make_lanes(self, settings: Settings, vault: Vault, poster: Poster) -> Lanes:
+        return Lanes(
             settings=settings,
-            clock=clock,
+            clock=self._clock,
             vault=vault,
             ring=self._ring,
             settler=self._settler,
@@ -96,8 +108,10 @@ class LogEngine:
             room=self._tail.resume,
             give_up=self._give_up,
         )
-        self._reader = self._lanes.reader = Reader(
-            clock=clock,
+
+    def _make_reader(self) -> Reader:
+        return Reader(
+            clock=self._clock,
             registry=self._registry,
             catchup=self._catchup,
             ring=self._ring,
@@ -106,21 +120,16 @@ class LogEngine:
             ready=self._lanes.make_ready,
             held_max=self._lanes.held_max,
         )
-        self._dormitory = self._lanes.dormitory = Dormitory(
-            store=store,
-            clock=clock,
+
+    def _make_dormitory(self) -> Dormitory:
+        return Dormitory(
+            store=self._store,
+            clock=self._clock,
             registry=self._registry,
             settler=self._settler,
             make=self._lanes.make,
             ready=self._lanes.make_ready,
         )
-        self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
-        self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
-        self._written: dict[int, int] = {}
-        self._watchers: list[Watcher] = []
-        self._waiting: dict[int, list[Future[None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_open = False
 
     # -- life -------------------------------------------------------------------------------------------------------
 
