@@ -67,3 +67,16 @@ def test_clearing_names_all_that_was_here() -> None:
     queue.block(entry(1), A)
     assert sorted(queue.clear()) == [1, 3]
     assert (queue.held, queue.bytes) == (0, 0)
+
+
+def test_weighing_can_begin_and_end_at_any_time() -> None:
+    queue = Queue(weighs=False)
+    queue.push(entry(1), 0.0)
+    queue.put_first([entry(0)])
+    assert queue.bytes == 0
+    queue.weigh(weighs=True)
+    assert queue.bytes == 2 * size_of(entry(1))
+    queue.pop()
+    assert queue.bytes == size_of(entry(1))
+    queue.weigh(weighs=False)
+    assert (queue.pop().offset, queue.bytes) == (1, 0)

@@ -81,7 +81,7 @@ class Lane:
         self.pace = Pace(policy.per_minute)
         self.progress = Progress()
         self.effects: list[Effect] = []
-        self.queue = Queue()
+        self.queue = Queue(weighs=policy.batch.max_events > 1)
         self.opened = Opened()
         self.in_flight = 0
         self.is_behind = False
@@ -449,6 +449,7 @@ class Lane:
         """Serve by another policy from now on; what is sealed stays as it is."""
         self.policy = policy
         self.pace = self.pace.changed(policy.per_minute)
+        self.queue.weigh(weighs=policy.batch.max_events > 1)
 
     def close(self, state: State, reason: str, position: int, now: Moment) -> None:
         """End: settle all that is not on the wire; what is ends with its attempt. The log's rest is the caller's."""

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 class Queue:
-    """One lane's events in the order of the log; `since` is the monotonic second since when the first waits here."""
+    """One lane's events in the order of the log; `since` is the monotonic second since when the first waits here.
 
-    __slots__ = ("_blocked", "bytes", "entries", "since")
+    `bytes` is kept where it `weighs`, as batches need it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_blocked", "bytes", "entries", "since", "weighs")
+
+    def __init__(self, *, weighs: bool = True) -> None:
+        self.weighs = weighs
         self.entries: deque[Entry] = deque()
         self.bytes = 0
         self.since = 0.0
@@ -39,13 +43,20 @@ class Queue:
         if not self.entries:
             self.since = mono
         self.entries.append(entry)
-        self.bytes += size_of(entry)
+        if self.weighs:
+            self.bytes += size_of(entry)
 
     def pop(self) -> Entry:
         """Take the first."""
         entry = self.entries.popleft()
-        self.bytes -= size_of(entry)
+        if self.weighs:
+            self.bytes -= size_of(entry)
         return entry
+
+    def weigh(self, *, weighs: bool) -> None:
+        """Keep `bytes` from now on, or do so no more."""
+        self.weighs = weighs
+        self.bytes = sum(map(size_of, self.entries)) if weighs else 0
 
     def set_aside(self, block: Callable[[Entry], bool]) -> None:
         """Offer each event to `block`, in order, and keep those that it does not take."""
@@ -71,7 +82,8 @@ class Queue:
         """Put events, which are older than any other of their objects here, before all others."""
         for entry in sorted(freed, key=lambda entry: entry.offset, reverse=True):
             self.entries.appendleft(entry)
-            self.bytes += size_of(entry)
+            if self.weighs:
+                self.bytes += size_of(entry)
 
     def clear(self) -> list[int]:
         """Drop everything; return the offsets."""

@@ -24,7 +24,7 @@ from angarium.model.subscription import Owed, Status
 from angarium.telemetry import LANE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from angarium.clock import Clock, Moment
     from angarium.core.effects import Delivery, Effect, Fact
@@ -119,7 +119,17 @@ class Lanes:
     def deliver(self, entry: Entry, tenant: TenantSubscriptions, numbers: Sequence[int]) -> None:
         """Hand an entry to the lanes of these subscriptions."""
         now = self._clock.now()
-        live = [courier for courier in self._those(entry, tenant, numbers) if not self._counts(courier, entry)]
+        skips, live = self.skips.get(entry.partition), []
+        for number in numbers:
+            courier = self.couriers.get(number) or self._awake(number, entry, tenant, now)
+            if courier is None:
+                continue
+            if skips is not None and skips.holds(number, entry.offset):
+                courier.lane.handed_to = entry.offset
+            elif courier.lane.is_behind:
+                self._count(courier, entry)
+            else:
+                live.append(courier)
         if not live:
             return
         self._ring.owe(entry.partition, entry.offset, len(live), size_of(entry))
@@ -131,20 +141,13 @@ class Lanes:
             if not courier.is_ready:
                 self.make_ready(courier)
 
-    def _those(self, entry: Entry, tenant: TenantSubscriptions, numbers: Sequence[int]) -> Iterator[Courier]:
-        skips = self.skips.get(entry.partition)
-        for number in numbers:
-            courier = self.couriers.get(number)
-            if courier is None:
-                sleeper = self.dormitory.asleep.get(number)
-                if sleeper is not None:
-                    self.dormitory.count(sleeper, entry.offset, self._alarm, self._clock.now())
-                    continue
-                courier = self.make(tenant.subscriptions[number], tenant.project, entry.offset)
-            if skips is None or not skips.holds(number, entry.offset):
-                yield courier
-            else:
-                courier.lane.handed_to = entry.offset
+    def _awake(self, number: int, entry: Entry, tenant: TenantSubscriptions, now: Moment) -> Courier | None:
+        """Return a lane that was not there; None when it sleeps, and counts the entry in its sleep."""
+        sleeper = self.dormitory.asleep.get(number)
+        if sleeper is None:
+            return self.make(tenant.subscriptions[number], tenant.project, entry.offset)
+        self.dormitory.count(sleeper, entry.offset, self._alarm, now)
+        return None
 
     def forget_skips(self, marks: Mapping[int, int]) -> None:
         """Forget what an earlier process had settled, once these watermarks have passed all of it."""
@@ -152,16 +155,13 @@ class Lanes:
             if partition in self.skips and mark >= self.skips[partition].until:
                 del self.skips[partition]
 
-    def _counts(self, courier: Courier, entry: Entry) -> bool:
-        """Let a lane that is behind count an entry, and say whether it is."""
+    def _count(self, courier: Courier, entry: Entry) -> None:
+        """Let a lane that is behind count an entry."""
         lane = courier.lane
-        if not lane.is_behind:
-            return False
         lane.count(entry.offset)
+        courier.is_counted = False
         if courier.wakes_at is None and not (courier.is_ready or courier.is_reading or lane.is_paused):
             self.make_ready(courier)
-        courier.is_counted = False
-        return True
 
     def make(self, subscription: Subscription, project: Project | None, offset: int) -> Courier:
         """Make the lane of a subscription, before the entry at an offset is handed to it."""
@@ -286,8 +286,10 @@ class Lanes:
         courier.took(fact.took_ms / 1000)
         courier.lane.end(delivery, fact, now)
         self._carry_out(courier)
-        if courier.lane.has_next or self._ready:
+        if courier.lane.has_next:
             self.make_ready(courier)
+        else:
+            self.pump()
 
     def _carry_out(self, courier: Courier) -> None:
         """Carry out a lane's effects, in order."""

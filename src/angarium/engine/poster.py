@@ -62,7 +62,7 @@ class Poster:
             self._fail(delivery, error, ended)
             return
         message_id = self._ids.delivery(delivery.key) if delivery.is_batch else event_id(last, self._ids)
-        self._send(route, delivery, body, message_id, ended, is_replay=last.kind is Kind.REPLAY)
+        self._send(route, delivery, body, message_id, now, ended, is_replay=last.kind is Kind.REPLAY)
 
     def post_again(self, courier: Courier, delivery: Delivery, ended: Ended, withdrawn: Callable[[], None]) -> None:
         """Make an attempt at what must be read first; `withdrawn` is called instead when it may not go any more."""
@@ -91,7 +91,8 @@ class Poster:
             self._fail(delivery, error, ended)
             return
         is_replay = delivery.origin is Origin.REDELIVER or any(entry.kind is Kind.REPLAY for entry in entries)
-        self._send(route, delivery, body, self._message_id(delivery, entries), ended, is_replay=is_replay)
+        message_id = self._message_id(delivery, entries)
+        self._send(route, delivery, body, message_id, self._clock.now(), ended, is_replay=is_replay)
 
     async def _load(self, delivery: Delivery) -> tuple[Open | None, Sequence[Entry]]:
         key = delivery.key
@@ -121,10 +122,17 @@ class Poster:
         key = delivery.key
         return self._ids.event(key.partition, key.last_offset, key.last_ms)
 
-    def _send(
-        self, route: Route, delivery: Delivery, body: Body, message_id: str, ended: Ended, *, is_replay: bool
+    def _send(  # noqa: PLR0913  all that an attempt is
+        self,
+        route: Route,
+        delivery: Delivery,
+        body: Body,
+        message_id: str,
+        sent: Moment,
+        ended: Ended,
+        *,
+        is_replay: bool,
     ) -> None:
-        sent = self._clock.now()
         try:
             request = route.sign(delivery, body, message_id, sent, is_replay=is_replay)
         except Exception as error:  # noqa: BLE001  as above

@@ -23,10 +23,24 @@ if TYPE_CHECKING:
     from angarium.vault import Vault
 
 
+_NEVER_MS = 1 << 62
+
+
 class Route:
     """A subscription as its deliveries need it; made anew whenever it changes."""
 
-    __slots__ = ("_headers", "_secrets", "allow_http", "dialect", "owner", "policy", "ports", "subscription")
+    __slots__ = (
+        "_changes_ms",
+        "_current",
+        "_headers",
+        "_secrets",
+        "allow_http",
+        "dialect",
+        "owner",
+        "policy",
+        "ports",
+        "subscription",
+    )
 
     def __init__(
         self, subscription: Subscription, project: Project | None, vault: Vault, *, time_scale: float = 1.0
@@ -48,10 +62,17 @@ class Route:
             (vault.open(secret.sealed, context=b"subscription:%d" % number), secret.expires_ms)
             for secret in subscription.secrets
         ]
+        self._current: tuple[bytes, ...] = ()
+        self._changes_ms = 0
 
     def secrets(self, now_ms: int) -> tuple[bytes, ...]:
         """Return the secrets that sign now, newest first."""
-        return tuple([plain for plain, expires_ms in self._secrets if expires_ms is None or expires_ms > now_ms])
+        if now_ms < self._changes_ms:
+            return self._current
+        self._current = tuple([plain for plain, until_ms in self._secrets if until_ms is None or until_ms > now_ms])
+        ends = [until_ms for _, until_ms in self._secrets if until_ms is not None and until_ms > now_ms]
+        self._changes_ms = min(ends, default=_NEVER_MS)
+        return self._current
 
     def encode(self, delivery: Delivery, entries: Sequence[Entry], ids: Ids, now: Moment) -> Body:
         """Return the body of a delivery of these entries."""
