@@ -26,10 +26,10 @@ class Retention(Held):
         return limit - room
 
     def _drop_kept(self, now_ms: int, room: int) -> int:
-        expired = sorted(key for key, kept in self._kept.items() if kept.expires_ms <= now_ms)[:room]
-        for key in expired:
+        expired = sorted((kept.expires_ms, key) for key, kept in self._kept.items() if kept.expires_ms <= now_ms)
+        for _, key in expired[:room]:
             del self._kept[key]
-        return len(expired)
+        return len(expired[:room])
 
     def _drop_entries(self, before_ms: int, room: int) -> int:
         dropped: list[Entry] = []

@@ -581,7 +581,7 @@ DELETE FROM job WHERE project = ?
 -- drop_kept --
 -- Drop idempotency keys that have expired.
 DELETE FROM idempotency WHERE (project, key) IN (
-    SELECT project, key FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?
+    SELECT project, key FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms, project, key LIMIT ?
 ) RETURNING 1
 
 -- needed_from --
