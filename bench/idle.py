@@ -19,7 +19,7 @@ def measure(options: Options) -> list[Figure]:
         stage.subscribe(options.tenants)
         event = {"object": "item", "action": "update", "object_id": "1"}
         for tenant in range(options.tenants):
-            stage.caller.call("POST", "/events", {**event, "tenant": str(tenant)})
+            stage.caller.call("POST", "/events", {**event, "tenant": f"{tenant:04}"})
         stage.drained(at_least=options.tenants)
         time.sleep(_SETTLES_S)
         before, began_at = stage.cpu_s(), time.monotonic()

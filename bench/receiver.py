@@ -1,6 +1,6 @@
 """Receive as fast as Python can, in a process of its own: read, count, answer 200, and nothing else.
 
-`wrk` posts to this very program to find what 1.0 is. A POST to `/timed` also notes how old its `"t":…` is:
+`wrk` posts to this very program to find what 1.0 is. A POST to `/timed` also notes how old its `"t":"…"` is:
 nanoseconds of the monotonic clock, which all processes of a machine share. `GET /` answers with what has come, and
 forgets the ages.
 """
@@ -17,7 +17,7 @@ from typing import cast
 import uvloop
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_SENT_AT = re.compile(rb'"t":(\d+)')
+_SENT_AT = re.compile(rb'"t":"(\d+)"')
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 _END = b"\r\n\r\n"
 

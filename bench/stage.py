@@ -92,7 +92,7 @@ class Stage:
         """Create the project, and one subscription for each tenant."""
         self.caller.call("PUT", "", {})
         for tenant in range(tenants):
-            self.caller.call("POST", "/subscriptions", {"url": self.hook(path), "tenant": str(tenant), **members})
+            self.caller.call("POST", "/subscriptions", {"url": self.hook(path), "tenant": f"{tenant:04}", **members})
 
     def counted(self) -> Counted:
         """Return what has come to the receiver; the ages are those since the last time."""

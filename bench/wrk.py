@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bench.machine import find_wrk
 
 _SCRIPT = Path(__file__).with_name("publish.lua")
+_FAILED_MAX = 0.01
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -61,6 +62,8 @@ def run(url: str, shape: Shape, *, key: str = "none") -> Said:
     ]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     failed = sum(int(number) for number in re.findall(r"(?:read|write|timeout|connect|responses:) (\d+)", said))
+    if failed > _FAILED_MAX * int(_found(r"(\d+) requests in", said)):
+        raise SystemExit(f"too many requests failed, so nothing was measured:\n{said}")
     return Said(
         int(_found(r"(\d+) requests in", said)),
         float(_found(r"Requests/sec: +([\d.]+)", said)),
