@@ -78,7 +78,9 @@ class LaneWorld:
         for entry in self.log[self.position : self.position + count]:
             if self.lane.is_behind:
                 self.lane.count(entry.offset)
-            elif entry.offset not in self._skip:
+            elif entry.offset in self._skip:
+                self.lane.pass_over(entry.offset)
+            else:
                 self._owing.add(entry.offset)
                 self.lane.arrive(entry, self.now)
             self.position = entry.offset

@@ -83,6 +83,17 @@ def test_a_new_owner_skips_what_is_above_its_cursor() -> None:
     assert (progress.cursor, progress.above) == (4, (6, 9))
 
 
+def test_what_an_earlier_owner_resolved_is_kept_above_the_cursor() -> None:
+    """It was in nobody's account, so that the owner after that sent it once more."""
+    progress = Progress()
+    progress.pass_over(1)
+    progress.take_up(2)
+    progress.pass_over(3)
+    progress.take_up(4)
+    progress.drop([4], 5)
+    assert (progress.cursor, progress.above) == (1, (3,))
+
+
 def test_what_is_not_owed_moves_the_cursor_on() -> None:
     progress = Progress(4)
     assert progress.read([], 100) == []

@@ -35,6 +35,11 @@ class Progress:
         self.tracked.append(offset)
         self.unresolved.add(offset)
 
+    def pass_over(self, offset: int) -> None:
+        """Take note of an owed offset above all others that an earlier owner has resolved."""
+        if self.tracked:  # Else the cursor will pass it with everything else.
+            self.tracked.append(offset)
+
     def resolve(self, offset: int) -> bool:
         """Take note that an offset is resolved; False when it was before."""
         if offset not in self.unresolved:

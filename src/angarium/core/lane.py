@@ -154,6 +154,12 @@ class Lane:
         self.progress.take_up(entry.offset)
         self.queue.push(entry, now.mono)
 
+    def pass_over(self, offset: int) -> None:
+        """Take note of an owed event that an earlier owner has settled."""
+        self.handed_to = offset
+        if not self.is_behind:
+            self.progress.pass_over(offset)
+
     def count(self, offset: int) -> None:
         """Take note that one more owed event lies in the log; the lane is behind."""
         if offset > self.counted_to:

@@ -125,7 +125,7 @@ class Lanes:
             if courier is None:
                 continue
             if skips is not None and skips.holds(number, entry.offset):
-                courier.lane.handed_to = entry.offset
+                courier.lane.pass_over(entry.offset)
             elif courier.lane.is_behind:
                 self._count(courier, entry)
             else:
