@@ -75,6 +75,19 @@ def test_a_dead_receiver_s_backlog_is_exhausted_as_a_range_and_can_be_replayed(p
     assert sorted(request.id for request in hook.requests[seen:]) == sorted(ids)
 
 
+def test_a_probe_is_one_request_though_its_lane_has_slept(serve: Callable[..., Server], hook: Hook) -> None:
+    """A lane that fell asleep was once woken twice, and then sent everything twice."""
+    project = serve(dev="1", time_scale="2").project()
+    made = project.subscribe(hook.url, retry={"delays_s": [1, 100_000], "give_up": False})
+    hook.always(Answer(500))
+
+    project.publish(*(event(number) for number in range(100)))
+
+    hook.wait_for(made["max_in_flight"] * 2 + 2)
+    assert set(hook.counted.values()) == {2}
+    assert len(hook.counted) == made["max_in_flight"] + 1
+
+
 def test_a_receiver_that_hangs_holds_up_nobody(project: Project, hooks: Callable[[], Hook]) -> None:
     hanging, well = hooks(), hooks()
     gate = threading.Event()

@@ -15,24 +15,33 @@ if TYPE_CHECKING:
 
 
 class Alarm:
-    """Call `rung` with the lanes whose moment has come; moments are monotonic seconds."""
+    """Call `rung` with the lanes whose moment has come; moments are monotonic seconds.
+
+    A lane is known by its number: a courier whose lane fell asleep is not woken beside its sleeper, nor kept till then.
+    """
 
     def __init__(self, clock: Clock, rung: Callable[[Sequence[Courier | Sleeper]], None]) -> None:
         self._clock, self._rung = clock, rung
-        self._moments: list[tuple[float, int, Courier | Sleeper]] = []
+        self._moments: list[tuple[float, int]] = []
+        self._waiting: dict[int, Courier | Sleeper] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
-        self._count = 0
 
     def set(self, one: Courier | Sleeper, at: float) -> None:
         """Wake a lane at a moment, unless it wakes earlier."""
         if one.wakes_at is not None and one.wakes_at <= at:
             return
         one.wakes_at = at
-        self._count += 1
-        heappush(self._moments, (at, self._count, one))
+        self._waiting[one.number] = one
+        heappush(self._moments, (at, one.number))
         if self._timer is None or at < self._rings_at:
             self._arm()
+
+    def forget(self, one: Courier | Sleeper) -> None:
+        """Wake a lane no more."""
+        one.wakes_at = None
+        if self._waiting.get(one.number) is one:
+            del self._waiting[one.number]
 
     def cancel(self) -> None:
         """Wake nobody any more."""
@@ -51,9 +60,10 @@ class Alarm:
         self._timer = None
         now, due = self._clock.now().mono, []
         while self._moments and self._moments[0][0] <= now:
-            at, _, one = heappop(self._moments)
-            if one.wakes_at == at:
-                one.wakes_at = None
+            at, number = heappop(self._moments)
+            one = self._waiting.get(number)
+            if one is not None and one.wakes_at == at:
+                self.forget(one)
                 due.append(one)
         self._arm()
         if due:

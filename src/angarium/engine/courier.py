@@ -45,6 +45,11 @@ class Courier:
         self.is_swept = False  # it held nothing when lanes were last swept
 
     @property
+    def number(self) -> int:
+        """Return its subscription's number."""
+        return self.lane.number
+
+    @property
     def is_slow(self) -> bool:
         """Say whether its receiver takes long to answer."""
         return self.took_s > SLOW_S

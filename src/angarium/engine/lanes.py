@@ -442,6 +442,7 @@ class Lanes:
         idle = [courier for courier in self.couriers.values() if courier.lane.is_idle and not courier.is_ready]
         for courier in idle:
             if courier.is_swept:
+                self._alarm.forget(courier)
                 del self.couriers[courier.lane.number]
             courier.is_swept = True
         for courier in self.couriers.values():

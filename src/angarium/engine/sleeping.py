@@ -104,6 +104,7 @@ class Dormitory:
                 continue
             at = courier.lane.wakes_at(now)
             if at is None or at > now.mono + LONG_S:
+                alarm.forget(courier)
                 sleeper = self.asleep[courier.lane.number] = Sleeper(courier)
                 if at is not None:
                     alarm.set(sleeper, at)
