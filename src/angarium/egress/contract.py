@@ -27,11 +27,11 @@ class Sender(Protocol):
 
         Returns at once and never raises for what a receiver or its address does. Connections are kept per origin and
         `owner` (the tenant), never shared between owners. `ports` are open at public addresses besides the sender's
-        own. Called from the loop's thread only.
+        own. Called on the loop only.
         """
 
     async def open(self) -> None:
-        """Start the sending thread."""
+        """Begin to send."""
 
     async def close(self) -> None:
         """End what is still on the wire (each reported as `reset`), and stop."""

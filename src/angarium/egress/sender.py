@@ -1,15 +1,9 @@
-"""Find the way for each request, on the event loop; go it, on the wire's thread; and tell what came of it, on the loop.
-
-A request takes no turn of its own on either side: what is posted in one turn of the loop is handed over together, and
-so is what has ended in one turn of the thread.
-"""
+"""Find the way for each request, send it on its way, and tell what came of it: all on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -37,7 +31,7 @@ _STOPPED = NoResponse(Reason.RESET, "the sender was stopped")
 
 
 class CurlSender:
-    """Send requests with libcurl. Everything but the wire's thread happens on the loop that called `open`.
+    """Send requests with libcurl, on the loop that called `open`.
 
     `allowances` and `ports` are the operator's settings; `ca_file` replaces the system's certificate authorities, and
     `nameservers` (`address` or `address:port`) its name servers. Requests beyond `max_in_flight` wait, inside their
@@ -57,12 +51,11 @@ class CurlSender:
         own = OwnAddresses() if own_addresses is None else own_addresses
         self._policy = Policy(allowances=allowances, ports=ports, own_addresses=own)
         options = Options(ca_file if ca_file is not None else find_ca_file())
-        self._wire = Wire(options, max_in_flight=max_in_flight, report=self._take_back)
+        self._wire = Wire(options, max_in_flight=max_in_flight, report=self._tell_all)
         self._make_resolver = partial(Resolver, nameservers=nameservers)
         self._routes: dict[_Key, Route] = {}
         self._lookups: dict[asyncio.Task[None], Transfer] = {}
-        self._ended: deque[Report] = deque()
-        self._is_kicked = self._is_telling = self._is_open = False
+        self._is_open = False
         self._in_flight = 0
 
     @property
@@ -71,7 +64,7 @@ class CurlSender:
         return self._in_flight
 
     async def open(self) -> None:
-        """Start the sending thread."""
+        """Begin to send."""
         self._loop = asyncio.get_running_loop()
         self._resolver = self._make_resolver()
         self._is_open = True
@@ -86,8 +79,6 @@ class CurlSender:
             task.cancel()
         await asyncio.gather(*self._lookups, return_exceptions=True)
         self._wire.stop()
-        await self._loop.run_in_executor(None, self._wire.join)
-        self._tell_all()
         await self._resolver.close()
 
     def post(
@@ -165,32 +156,15 @@ class CurlSender:
         self._routes[key] = route
         self._send(transfer, route)
 
-    # -- between loop and thread ---------------------------------------------------------------------------------------
+    # -- on the way and back -------------------------------------------------------------------------------------------
 
     def _send(self, transfer: Transfer, route: Route) -> None:
         transfer.route = route
         self._wire.send(transfer)
-        if not self._is_kicked:
-            self._is_kicked = True
-            self._loop.call_soon(self._kick)
 
-    def _kick(self) -> None:
-        self._is_kicked = False
-        self._wire.wake()
-
-    def _take_back(self, report: Report) -> None:
-        """Take what has ended from the wire's thread."""
-        self._ended.append(report)
-        if not self._is_telling:
-            self._is_telling = True
-            with suppress(RuntimeError):  # The loop was closed without us.
-                self._loop.call_soon_threadsafe(self._tell_all)
-
-    def _tell_all(self) -> None:
-        self._is_telling = False
-        while self._ended:
-            for transfer, result in self._ended.popleft():
-                self._tell(transfer, result)
+    def _tell_all(self, report: Report) -> None:
+        for transfer, result in report:
+            self._tell(transfer, result)
 
     def _tell(self, transfer: Transfer, result: Response | NoResponse) -> None:
         self._in_flight -= 1

@@ -1,9 +1,12 @@
-"""Carry requests over the wire: one thread, one libcurl multi handle, one epoll.
+"""Carry requests over the wire: one libcurl multi handle and one epoll, in a loop that watches that epoll.
 
-The thread sleeps in epoll, drives the sockets that have something, and hands what has ended to `report`, a batch per
-turn. libcurl's own `perform` would be a little cheaper with everything in motion (14 us a POST against 17), but it
-visits every transfer each time: 400 silent receivers make it twice as dear for the others, and it stops at 1,024
-descriptors.
+What libcurl waits for is registered with an epoll of its own, which the event loop watches as one descriptor: so a turn
+looks at all sockets that have something, and the loop learns nothing of any of them. A thread of its own would spare
+the loop libcurl's work, but each of its steps, and each header line that libcurl tells of, would have to wait for the
+interpreter's lock while the loop is busy: that costs more than it spares (docs/decisions/0005).
+
+libcurl's own `perform` would be a little cheaper with everything in motion (14 us a POST against 17), but it visits
+every transfer each time: 400 silent receivers make it twice as dear for the others, and it stops at 1,024 descriptors.
 
 A socket stays registered with epoll while its connection is idle, since nearly all are used again; one that then
 becomes readable (the receiver closed it) is unregistered until libcurl wants it again.
@@ -11,12 +14,11 @@ becomes readable (the receiver closed it) is unregistered until libcurl wants it
 
 from __future__ import annotations
 
-import os
+import asyncio
 import select
 import time
 from collections import deque
 from contextlib import suppress
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
 
 Report = list[tuple[Transfer, Response | NoResponse]]
 
-_REST_S = 60.0
 _FULL_REST_S = 0.1
+_PER_TURN = 64
+"""So many transfers are begun, and so many sockets looked at, before the loop does something else."""
+
 _EVENTS = {
     pycurl.POLL_NONE: 0,
     pycurl.POLL_IN: select.EPOLLIN,
@@ -44,63 +48,43 @@ _CLOSED = "the sender was stopped"
 
 
 class Wire:
-    """Start transfers, each to its deadline, and report how they ended. One owner thread calls everything public."""
+    """Start transfers, each to its deadline, and report how they ended, a batch a turn. All happens on one loop."""
 
     def __init__(self, options: Options, *, max_in_flight: int, report: Callable[[Report], None]) -> None:
         self._options = options
         self._max_in_flight = max_in_flight
         self._report = report
         self._inbox: deque[Transfer] = deque()
-        self._is_asleep = False
-        self._is_stopping = False
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running: dict[pycurl.Curl, Handle] = {}
         self._idle: list[Handle] = []
         self._ended: Report = []
         self._interests: dict[int, int] = {}
         self._due_at: float | None = None
+        self._rings_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._drops_at = 0.0
-        self._thread = Thread(target=self._run, name="angarium-wire", daemon=True)
+        self._is_called = False
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def send(self, transfer: Transfer) -> None:
-        """Hand over a transfer; `wake` must follow, once for any number of them."""
-        self._inbox.append(transfer)
-
-    def wake(self) -> None:
-        """See to it that what was handed over is begun."""
-        if self._is_asleep and not self._is_stopping:
-            self._is_asleep = False
-            os.eventfd_write(self._wake_fd, 1)
-
-    def stop(self) -> None:
-        """Ask the thread to end; what is still on the wire is reported as `reset` first."""
-        self._is_stopping = True
-        os.eventfd_write(self._wake_fd, 1)
-
-    def join(self) -> None:
-        """Wait for the thread's end, and let go of what it held."""
-        self._thread.join()
-        os.close(self._wake_fd)
-
-    # -- the thread ----------------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
+        """Begin to watch, on the running loop."""
+        self._loop = asyncio.get_running_loop()
         self._poll = select.epoll()
-        self._poll.register(self._wake_fd, select.EPOLLIN)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_in_flight)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        while not self._is_stopping:
-            try:
-                self._turn()
-            except Exception as error:  # noqa: BLE001  our own mistake must not silence every receiver
-                self._abandon(Reason.INTERNAL, f"the sender failed: {error!r}")
-            self._hand_over()
+        self._loop.add_reader(self._poll.fileno(), self._turn)
+
+    def send(self, transfer: Transfer) -> None:
+        """Take a transfer, to be begun in the loop's next turn together with others."""
+        self._inbox.append(transfer)
+        self._call()
+
+    def stop(self) -> None:
+        """End what is still on the wire, each reported as `reset`, and let go of everything."""
+        self._loop.remove_reader(self._poll.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
         self._abandon(Reason.RESET, _CLOSED)
         self._hand_over()
         self._multi.close()
@@ -108,40 +92,65 @@ class Wire:
             handle.curl.close()
         self._poll.close()
 
+    # -- a turn --------------------------------------------------------------------------------------------------------
+
+    def _call(self) -> None:
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon(self._turn)
+
     def _turn(self) -> None:
-        """Begin what is new, sleep until something happens, do it, and gather what has ended."""
-        while self._inbox and len(self._running) < self._max_in_flight:
+        """Begin what is new, see to the sockets that have something, and hand over what has ended."""
+        if self._poll.closed:
+            return
+        self._is_called = False
+        try:
+            self._begin_new()
+            self._look()
+            self._gather()
+        except Exception as error:  # noqa: BLE001  our own mistake must not silence every receiver
+            self._abandon(Reason.INTERNAL, f"the sender failed: {error!r}")
+        self._rest()
+        self._hand_over()
+
+    def _begin_new(self) -> None:
+        room = min(_PER_TURN, self._max_in_flight - len(self._running))
+        for _ in range(min(room, len(self._inbox))):
             self._begin(self._inbox.popleft())
-        if self._inbox:
+        if self._inbox and len(self._running) >= self._max_in_flight:
             self._drop_overdue()
-        for fd, events in self._sleep(self._wait_s()):
-            if fd == self._wake_fd:
-                os.eventfd_read(fd)
-            elif self._interests.get(fd):
+        self._pass_time()
+
+    def _look(self) -> None:
+        for fd, events in self._poll.poll(0.0, _PER_TURN):
+            if self._interests.get(fd):
                 self._multi.socket_action(fd, _ready(events))
             else:
                 self._forget(fd)
+        self._pass_time()
+
+    def _pass_time(self) -> None:
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._gather()
 
-    def _wait_s(self) -> float:
-        if self._ended:
-            return 0.0
-        rest_s = _FULL_REST_S if self._inbox else _REST_S
-        return rest_s if self._due_at is None else min(max(self._due_at - time.monotonic(), 0.0), rest_s)
+    def _rest(self) -> None:
+        """See to it that there is another turn when there is something to do."""
+        if self._inbox and len(self._running) < self._max_in_flight:
+            self._call()
+        at = self._due_at
+        if self._inbox:
+            at = min(self._drops_at, at or self._drops_at)
+        if at is None or (self._timer is not None and self._rings_at <= at):
+            return  # A timer that rings too early is cheaper than one that is set anew each time.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_at = at
+        self._timer = self._loop.call_later(max(at - time.monotonic(), 0.001), self._ring)
 
-    def _sleep(self, wait_s: float) -> list[tuple[int, int]]:
-        if wait_s == 0.0:
-            return self._poll.poll(0.0)
-        self._is_asleep = True
-        # Whoever came between the last look and the line above saw us awake and rang no bell.
-        if (self._inbox and len(self._running) < self._max_in_flight) or self._is_stopping:
-            wait_s = 0.0
-        events = self._poll.poll(wait_s)
-        self._is_asleep = False
-        return events
+    def _ring(self) -> None:
+        self._timer = None
+        self._turn()
 
     def _drop_overdue(self) -> None:
         """Report what has waited for room until its deadline."""
