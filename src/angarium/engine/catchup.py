@@ -39,12 +39,12 @@ class CatchUp:
         self._pages: OrderedDict[tuple[str, str, int], _Page] = OrderedDict()
         self._bytes = 0
 
-    async def read(self, project: str, tenant: str, *, after: int) -> Slice:
-        """Return one tenant's entries after an offset, a page at the most."""
+    async def read(self, project: str, tenant: str, *, after: int, limit: int = PAGE) -> Slice:
+        """Return one tenant's entries after an offset, a page at the most; whoever needs a few names the `limit`."""
         held = self._held(project, tenant, after)
         if held is not None:
             return held
-        found = await self._store.read_tenant(project, tenant, after=after, limit=PAGE)
+        found = await self._store.read_tenant(project, tenant, after=after, limit=limit)
         if len(found.entries) == PAGE:
             self._keep(project, tenant, after, found)
         return found

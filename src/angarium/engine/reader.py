@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from angarium.engine.catchup import PAGE
 from angarium.errors import StoreAway
 from angarium.model.delivery import Key, Settled, State
 from angarium.model.subscription import Owed
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from angarium.model.event import Entry
 
 AWAY_S = 0.5
+FEW = 8
+"""How many entries are read at first: a probe needs one event, and a dead receiver costs its probes only."""
+
 _REASONS = {State.EXHAUSTED: "lifetime", State.EXPIRED: "retention"}
 
 
@@ -92,10 +96,13 @@ class Reader:
 
     async def _read(self, courier: Courier) -> None:
         lane, subscription = courier.lane, courier.route.subscription
-        while lane.reads(self._clock.now()):
+        limit = FEW
+        while (wanted := lane.reads(self._clock.now())) > 0:
             after = lane.progress.read_to
             tenant = await self._registry.load(subscription.project, subscription.tenant)
-            page = await self._catchup.read(subscription.project, subscription.tenant, after=after)
+            limit = min(max(limit, 2 * wanted), PAGE)
+            page = await self._catchup.read(subscription.project, subscription.tenant, after=after, limit=limit)
+            limit *= 4  # What is wanted seems to be rare.
             now = self._clock.now()
             wanted = lane.reads(now)
             if not wanted or lane.progress.read_to != after:
