@@ -4,7 +4,16 @@ import pytest
 
 from angarium.cli.client import ApiProblem, Reply, Unreachable
 from angarium.cli.failing import Failure, as_failure
-from angarium.errors import FieldError, NotFound, SettingsWrong
+from angarium.errors import (
+    AngariumError,
+    FieldError,
+    NotFound,
+    SettingsWrong,
+    StoreAway,
+    StoreDamaged,
+    StoreInUse,
+    StoreWrong,
+)
 
 
 def _problem(status: int, body: bytes = b"{}") -> ApiProblem:
@@ -43,3 +52,18 @@ def test_a_problem_s_fields_are_why() -> None:
     assert failure.why == "url: is denied; types: "
     assert failure.document()["error"]["request_id"] == "req-7"
     assert failure.document()["error"]["errors"][0] == {"field": "url", "detail": "is denied"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "what"),
+    [
+        (StoreInUse("angarium.db is in use by process 7"), "store_in_use", "another process has the store"),
+        (StoreDamaged("page 3 is not as it was written"), "store_damaged", "the store is damaged"),
+        (StoreWrong("it is newer"), "store_wrong", "the file is no store of this version"),
+        (StoreAway("the disk is full"), "store_away", "the store cannot be had"),
+    ],
+)
+def test_what_keeps_a_server_from_starting_says_what_to_do(error: AngariumError, code: str, what: str) -> None:
+    failure = as_failure(error)
+    assert (failure.what, failure.why, failure.code) == (what, str(error), code)
+    assert failure.fix

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from angarium.cli.client import ApiProblem, Unreachable
-from angarium.errors import AngariumError, FieldError, SettingsWrong
+from angarium.errors import (
+    AngariumError,
+    FieldError,
+    ListenFailed,
+    SecretKeyWrong,
+    SettingsWrong,
+    StoreAway,
+    StoreDamaged,
+    StoreInUse,
+    StoreWrong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,12 +72,23 @@ def as_failure(error: Exception) -> Failure:
                 "the settings are wrong", why=str(error), fix="correct them", code="bad_settings", exit_code=MISUSED
             )
         case AngariumError():
-            return Failure("this could not be done", why=str(error), fix="see why; then try again")
+            what, fix, code = _SERVING.get(type(error), ("this could not be done", "see why; then try again", "failed"))
+            return Failure(what, why=str(error), fix=fix, code=code)
         case OSError():
             why = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
             return Failure("the system refused", why=why, fix="check the path, the port and the permissions", code="os")
         case _:
             return _unexpected(error)
+
+
+_SERVING = {
+    StoreInUse: ("another process has the store", "stop it, or start with --store sqlite:///other.db", "store_in_use"),
+    StoreAway: ("the store cannot be had", "make room on the disk, and check its permissions", "store_away"),
+    StoreDamaged: ("the store is damaged", "put a copy of the file back; nothing was changed in it", "store_damaged"),
+    StoreWrong: ("the file is no store of this version", "name another file with --store", "store_wrong"),
+    SecretKeyWrong: ("the secret key does not fit", "give the key that the store was made with", "secret_key"),
+    ListenFailed: ("the address cannot be listened on", "free it, or name another with --listen", "listen"),
+}
 
 
 def _unexpected(error: Exception) -> Failure:
