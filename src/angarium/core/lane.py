@@ -137,7 +137,7 @@ class Lane:
             self.number,
             self.progress.cursor,
             self.progress.above,
-            self.waiting + self.queue.held,
+            self.waiting + len(self.progress.unresolved),  # a new owner reads again what is on the wire without a row
             max(self.counted_to, self.progress.read_to),
             self.breaker.failing_since_ms,
             self.breaker.failures,

@@ -95,7 +95,7 @@ class Recovery:
             return None
         tenant = await self._registry.load(subscription.project, subscription.tenant)
         is_over = subscription.status in (Status.DISABLED, Status.UNVERIFIED)
-        if is_over and tenant.owes_at(number, position) is not Owed.PUSH:
+        if is_over and tenant.latest_of(number) <= position:
             return None
         return self._lanes.make(subscription, tenant.project, position + 1)
 

@@ -71,10 +71,10 @@ class TenantSubscriptions:
             return version.owed if entry.target == number else Owed.NOTHING
         return version.owed if version.owed and matcher(version.rule).matches(event) else Owed.NOTHING
 
-    def owes_at(self, number: int, offset: int) -> Owed:
-        """Say what a subscription is owed at an offset of what it wants, by the version in force there."""
-        version = in_force(self._versions.get(number, ()), offset)
-        return Owed.NOTHING if version is None else version.owed
+    def latest_of(self, number: int) -> int:
+        """Return the offset from which on a subscription's latest version is in force; 0 when it has none."""
+        versions = self._versions.get(number)
+        return versions[-1].from_offset if versions else 0
 
     def knows(self, version: Version) -> bool:
         """Say whether a marker's version is known, or of a subscription that has been deleted since."""
