@@ -34,7 +34,7 @@ class Janitor:
         self._store, self._clock, self._settings, self._expire = store, clock, settings, expire
         self._expired_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
-        self._drift_s: float | None = None
+        self._drift_s = self._drift()
 
     def open(self) -> None:
         """Begin."""
@@ -47,14 +47,20 @@ class Janitor:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        pause_s = REST_S
         while True:
-            await asyncio.sleep(CLOCK_PAUSE_S if self._has_jumped() else REST_S)
-            if self._has_jumped():
-                continue
-            try:
-                await self.retain()
-            except AngariumError as error:
-                emit(STORE_FAILED, operation="retain", detail=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = await self.step()
+
+    async def step(self) -> float:
+        """Drop what is too old, if the clocks can be trusted; return how many seconds to rest."""
+        if self._has_jumped():
+            return CLOCK_PAUSE_S
+        try:
+            await self.retain()
+        except AngariumError as error:
+            emit(STORE_FAILED, operation="retain", detail=str(error))
+        return REST_S
 
     async def retain(self) -> int:
         """Drop all that is too old now; return how many rows went."""
@@ -76,7 +82,9 @@ class Janitor:
 
     def _has_jumped(self) -> bool:
         """Say whether wall and monotonic time have come apart since the last look."""
+        before, self._drift_s = self._drift_s, self._drift()
+        return abs(self._drift_s - before) > CLOCK_JUMP_S
+
+    def _drift(self) -> float:
         now = self._clock.now()
-        drift_s = now.wall_ms / 1000 - now.mono
-        before, self._drift_s = self._drift_s, drift_s
-        return before is not None and abs(drift_s - before) > CLOCK_JUMP_S
+        return now.wall_ms / 1000 - now.mono
