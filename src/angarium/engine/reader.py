@@ -160,8 +160,12 @@ class Reader:
         lane, subscription = courier.lane, courier.route.subscription
         found = _Range(scanned_to=lane.progress.read_to)
         end = self._position(lane.partition)
+        limit = FEW  # Mostly the first is not old enough.
         while found.scanned_to < end:
-            page = await self._catchup.read(subscription.project, subscription.tenant, after=found.scanned_to)
+            page = await self._catchup.read(
+                subscription.project, subscription.tenant, after=found.scanned_to, limit=limit
+            )
+            limit = min(4 * limit, PAGE)
             for entry in page.entries:
                 if entry.offset > end or entry.accepted_ms >= before_ms:
                     return found
