@@ -72,7 +72,6 @@ class Lane:
         "progress",
         "queue",
         "resumed_ms",
-        "seen_to",
         "waiting",
     )
 
@@ -91,7 +90,6 @@ class Lane:
         self.waiting = 0
         self.counted_to = 0
         self.handed_to = 0
-        self.seen_to = 0  # the highest offset that was read on to, though what was read may have been dropped since
         self.resumed_ms = 0
         self.last_delivered_ms = 0
         self.not_before = 0.0
@@ -190,7 +188,6 @@ class Lane:
                 self.queue.push(entry, now.mono)
         self.waiting = max(0, self.waiting - len(new)) if scanned_to < self.counted_to else 0
         self.counted_to = max(self.counted_to, scanned_to)
-        self.seen_to = max(self.seen_to, scanned_to)
 
     def _pass_stuck(self) -> None:
         """Let the cursor pass what has been on the wire for long, by giving it a row."""

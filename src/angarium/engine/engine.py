@@ -139,17 +139,14 @@ class LogEngine:
         found = await Recovery(self._store, self._registry, self._lanes, self._settler, started).run()
         self._written = dict(found.positions)
         self._tail.positions = dict(found.positions)
-        # What waits for those that were disabled is counted first: their markers end them.
-        ending = {number: each for number, each in found.behind.items() if each[0].is_stopped}
-        await recount(ending, found.positions, registry=self._registry, catchup=self._catchup)
-        others = {number: each for number, each in found.behind.items() if number not in ending}
+        # Before anything moves: a marker that comes soon ends a lane with the count that it has then.
+        await recount(found.behind, found.positions, registry=self._registry, catchup=self._catchup)
         self._store.listen(self._woken)
         self._tail.open(found.positions, found.heads)
         self._lanes.open()
         await self._jobs.open()
         self._janitor.open()
         self._is_open = True
-        self._spawn(partial(recount, others, found.positions, registry=self._registry, catchup=self._catchup))
         took_ms = int((self._clock.now().mono - started.mono) * 1000)
         entries = sum(found.heads.values()) - sum(found.positions.values())
         emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=len(found.behind), took_ms=took_ms)

@@ -52,7 +52,7 @@ async def _recount_tenant(
                 continue
             for number in tenant.push(entry):
                 courier, counted_to = wanted.get(number, (None, 0))
-                if courier is not None and entry.offset > max(counted_to, courier.lane.seen_to):
+                if courier is not None and entry.offset > max(counted_to, courier.lane.progress.read_to):
                     courier.lane.waiting += 1
         if page.scanned_to <= after:
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from angarium.errors import AngariumError
+from angarium.errors import AngariumError, StoreAway
 from angarium.model.event import Entry, Kind
 from angarium.telemetry import ENGINE_FAILED, STORE_FAILED, emit
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 READ_MAX = 500
 SLICE = 1000
 """So many lanes are handed an entry in one turn of the loop."""
+
+POISON_TRIES_MAX = 3
+"""So often an entry is read that breaks our own code."""
 
 _AWAY_S = 0.5
 
@@ -53,6 +56,7 @@ class Tail:
         self.positions: dict[int, int] = {}
         self.heads: dict[int, int] = {}
         self._unread: dict[int, None] = {}
+        self._stumbles: dict[int, tuple[int, int]] = {}  # by partition: at which offset, and how often
         self._reading = -1
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -96,7 +100,10 @@ class Tail:
         if tenant is None or self._task is None or not self._has_room():
             return False
         entry = Entry(partition, place.offset, place.accepted_ms, event)
-        numbers = tenant.push(entry)
+        try:
+            numbers = tenant.push(entry)
+        except Exception:  # noqa: BLE001  whoever published it has done nothing wrong; reading it tells what is
+            return False
         if len(numbers) > SLICE:
             return False
         if numbers:
@@ -127,6 +134,7 @@ class Tail:
                 self._wake.set()
             except Exception as error:  # noqa: BLE001  the log must be read on whatever one entry does
                 emit(ENGINE_FAILED, part="tail", partition=self._reading, error=error)
+                self._stumbled(self._reading)
                 await asyncio.sleep(_AWAY_S)
                 self._wake.set()
             finally:
@@ -142,6 +150,17 @@ class Tail:
             del self._unread[partition]
             if self.positions.get(partition, 0) < self.heads.get(partition, 0):
                 self._unread[partition] = None  # to the end of the row, behind the others
+
+    def _stumbled(self, partition: int) -> None:
+        """Let the other partitions go first, and leave out the next entry if it has broken our code too often."""
+        self._unread.pop(partition, None)
+        self._unread[partition] = None
+        next_ = self.positions.get(partition, 0) + 1
+        offset, tries = self._stumbles.get(partition, (next_, 0))
+        tries = tries + 1 if offset == next_ else 1
+        self._stumbles[partition] = (next_, tries)
+        if tries >= POISON_TRIES_MAX:
+            self.positions[partition] = next_
 
     async def _read(self, partition: int) -> None:
         entries = await self._store.read(partition, after=self.positions.get(partition, 0), limit=READ_MAX)
@@ -164,11 +183,23 @@ class Tail:
         event = entry.event
         if event is None:
             return  # A replay of what retention has dropped.
-        tenant = self._registry.held(event.project, event.tenant)
-        if tenant is None:
-            tenant = await self._registry.load(event.project, event.tenant)
+        tenant = await self._tenant(event)
         numbers = tenant.push(entry)
         for start in range(0, len(numbers), SLICE):
+            part = numbers[start : start + SLICE]
             if start:
                 await asyncio.sleep(0)
-            self._deliver(entry, tenant, numbers[start : start + SLICE])
+                tenant = await self._tenant(event)  # It may have changed meanwhile.
+                part = [number for number in part if number in tenant.subscriptions]
+            self._deliver(entry, tenant, part)
+
+    async def _tenant(self, event: Event) -> TenantSubscriptions:
+        while True:
+            held = self._registry.held(event.project, event.tenant)
+            if held is not None:
+                return held
+            try:
+                return await self._registry.load(event.project, event.tenant)
+            except StoreAway as error:  # Part of the entry's lanes may have it already: that is not done again.
+                emit(STORE_FAILED, operation="subscriptions", detail=str(error), pause_ms=int(_AWAY_S * 1000))
+                await asyncio.sleep(_AWAY_S)
