@@ -158,7 +158,7 @@ def _name(request: Request) -> tuple[str, str]:
 class CrashWorld(World):
     """An engine that can be killed at any moment, with a new one on the same store."""
 
-    def __init__(self, dice: Random, *, lag_s: float = 0.01, **settings: Any) -> None:
+    def __init__(self, dice: Random, *, lag_s: float = 0.005, **settings: Any) -> None:
         self.dice = dice
         self.account = Account()
         self.memory = MemoryStore()
