@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 class FrailStore:
     """One process's hold on a store.
 
-    `fails` counts down: so many of the next settlements find the store away; while `is_away` everything does. With
-    dice, calls take a few turns of the loop and settlements up to `lag_s`. Once dead, nothing reaches the store any
-    more and nothing comes back.
+    `fails` counts down: so many of the next settlements find the store away; while `is_away` everything does. While
+    `is_slow` settlements wait for `catch_up`. With dice, calls take a few turns of the loop and settlements up to
+    `lag_s`. Once dead, nothing reaches the store any more and nothing comes back.
     """
 
     def __init__(self, store: Store, dice: Random | None = None, *, lag_s: float = 0.0) -> None:
         self._store, self._dice, self._lag_s = store, dice, lag_s
         self.fails = 0
         self.is_away = False
+        self.is_slow = False
+        self.waiting: list[tuple[Settlement, asyncio.Future[None]]] = []
         self.is_dead = False
         self.settlements: list[Settlement] = []
 
@@ -74,11 +76,19 @@ class FrailStore:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         lag_s = self._dice.random() * self._lag_s if self._dice else 0.0
-        if lag_s:
+        if self.is_slow:
+            self.waiting.append((settlement, future))
+        elif lag_s:
             loop.call_later(lag_s, self._settle, settlement, future)
         else:
             self._settle(settlement, future)
         return future
+
+    def catch_up(self) -> None:
+        """Write what waits, and be slow no more."""
+        self.is_slow = False
+        while self.waiting:
+            self._settle(*self.waiting.pop(0))
 
     def _settle(self, settlement: Settlement, future: asyncio.Future[None]) -> None:
         if self.is_dead or future.done():

@@ -121,32 +121,30 @@ class Registry:
         if held is not None:
             return held
         if owner not in self._loading:
-            task = asyncio.ensure_future(self._read(owner))
-            self._loading[owner] = task
-            task.add_done_callback(lambda _: self._loading.pop(owner, None))
+            self._loading[owner] = asyncio.ensure_future(self._load(owner))
         return await asyncio.shield(self._loading[owner])
+
+    async def _load(self, owner: tuple[str, str]) -> TenantSubscriptions:
+        try:
+            return await self._read(owner)
+        finally:
+            # At once: whoever forgets the tenant from here on must not be given what was read before.
+            del self._loading[owner]
+            self._turn.pop(owner, None)
 
     async def _read(self, owner: tuple[str, str]) -> TenantSubscriptions:
         while True:
             turn = self._turn.get(owner, 0)
-            project = await self._project(owner[0])
+            project = self._projects.get(owner[0]) or await self._store.project(owner[0])
             subscriptions = await self._store.subscriptions_of(*owner)
             versions = await self._store.versions_of(*owner)
             if turn == self._turn.get(owner, 0):
                 break  # Nothing has changed while it was read.
+        if project is not None:
+            project = self._projects.setdefault(owner[0], project)  # One for all its tenants.
         found = TenantSubscriptions(project, owner[1], subscriptions, versions)
-        self._turn.pop(owner, None)
         self._keep(owner, found)
         return found
-
-    async def _project(self, name: str) -> Project | None:
-        """Return a project, one for all its tenants."""
-        if name not in self._projects:
-            project = await self._store.project(name)
-            if project is None:
-                return None
-            self._projects[name] = project
-        return self._projects[name]
 
     def _keep(self, owner: tuple[str, str], found: TenantSubscriptions) -> None:
         self._kept[owner] = found

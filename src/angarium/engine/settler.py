@@ -57,6 +57,7 @@ class Settler:
         self._writing: Settlement | None = None
         self._written_after: list[Callable[[], None]] = []
         self._away_since: float | None = None
+        self._is_touched = False  # while something was being written
         self.unsettled = 0
         self.rows = 0
 
@@ -121,7 +122,9 @@ class Settler:
 
     def touch(self) -> None:
         """See to it that watermarks are written in a while, when nothing else is."""
-        if self._timer is None and self._lazy is None and self._writing is None:
+        if self._writing is not None:
+            self._is_touched = True
+        elif self._timer is None and self._lazy is None:
             self._lazy = asyncio.get_running_loop().call_later(LAZY_S, self._flush)
 
     def after(self, done: Callable[[], None]) -> None:
@@ -183,8 +186,11 @@ class Settler:
         self.rows += len(written.settled)
         self.unsettled -= len(written.settled)
         self._writing, self._written_after = None, []
+        was_touched, self._is_touched = self._is_touched, False
         if self._settled or self._opened or self._closed or self._lanes or self._gone or self._after or self._attempts:
             self._kick()
+        elif was_touched:
+            self.touch()
         self._flushed(written)
         for done in after:
             done()
