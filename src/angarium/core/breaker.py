@@ -80,6 +80,11 @@ class Breaker:
             self.window = 0
         return self.is_open and not was_open
 
+    def put_off(self, now_mono: float) -> None:
+        """Take note that there was nothing to probe with; the next look is a whole pause away."""
+        if self.is_open:
+            self.probe_at = now_mono + self.probe_s / self._scale
+
     def restore(self, failures: int, failing_since_ms: int, probe_s: float, now_mono: float) -> None:
         """Take up where a lane's row says that it stood."""
         self.failures, self.failing_since_ms, self.probe_s = failures, failing_since_ms, probe_s

@@ -248,9 +248,10 @@ class Lane:
             return None
         if self.breaker.is_open and now.mono < self.breaker.probe_at:
             return None
-        if self.policy.batch.max_events == 1:
-            return self._single()
-        return self._batch(now)
+        delivery = self._single() if self.policy.batch.max_events == 1 else self._batch(now)
+        if delivery is None and not self.queue:
+            self.breaker.put_off(now.mono)  # All waits for its object: to read on at once would give each a row.
+        return delivery
 
     def _single(self) -> Delivery | None:
         if self.policy.ordering is not Ordering.OBJECT:
