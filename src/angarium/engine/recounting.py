@@ -53,7 +53,7 @@ async def _recount_tenant(
             for number in tenant.push(entry):
                 courier, counted_to = wanted.get(number, (None, 0))
                 if courier is not None and entry.offset > max(counted_to, courier.lane.progress.read_to):
-                    courier.lane.waiting += 1
+                    courier.lane.waiting += entry.offset not in courier.lane.progress.ahead
         if page.scanned_to <= after:
             return
         after = page.scanned_to
