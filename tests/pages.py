@@ -2,7 +2,8 @@
 
 A `bash` block runs in order with its page's others; `bash terminal PORT` runs beside them from where it stands to the
 page's end, and is waited for until something listens on that port. A comment behind a block says what is to be seen:
-`<!-- expect: TEXT -->` in its output, `<!-- expect PORT: TEXT -->` in that terminal.
+`<!-- expect: TEXT -->` in its output, `<!-- expect PORT: TEXT -->` in that terminal, and `<!-- expect soon: TEXT -->`
+in the output of a block that only reads, which runs again until it is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\w+)(?: terminal (?P<port>\d+))?\n(?P<text>.*?)^(?P=indent)```$"
-    r"|^ *<!-- expect(?: (?P<where>\d+))?: (?P<seen>.+?) -->$",
+    r"|^ *<!-- expect(?: (?P<where>\d+|soon))?: (?P<seen>.+?) -->$",
     re.MULTILINE | re.DOTALL,
 )
 _TOOLS = textwrap.dedent(
@@ -41,9 +42,9 @@ class Block(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What is to be seen: in the terminal of a port, or in the output of the block before."""
+    """What is to be seen: in the terminal of a port, or in the output of the block before, at once or `soon`."""
 
-    port: str
+    where: str
     text: str
 
 
@@ -64,11 +65,21 @@ def ports(parts: list[Block | Expectation]) -> list[str]:
 
 def script(parts: list[Block | Expectation]) -> str:
     """Return a page's `bash` examples as one script, with its waits."""
-    return _TOOLS + "\n".join(_step(part) for part in parts if not isinstance(part, Block) or part.language == "bash")
+    steps, before = [_TOOLS], ""
+    for part in parts:
+        if isinstance(part, Block):
+            if part.language != "bash":
+                continue
+            before = part.text
+        steps.append(_step(part, before))
+    return "\n".join(steps)
 
 
-def _step(part: Block | Expectation) -> str:
+def _step(part: Block | Expectation, before: str) -> str:
     match part:
+        case Expectation("soon", text):
+            again = f"again() {{\n{before}}}\nseen() {{ again > output; shows {_quoted(text)} output; }}"
+            return f"{again}\nwaits seen || {_fail(f'never in the output: {text}')}"
         case Expectation("", text):
             return f"shows {_quoted(text)} output || {_fail(f'not in the output: {text}')}"
         case Expectation(port, text):

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from angarium.core.accepting import Form, accept, form_of
@@ -372,6 +372,8 @@ def test_data_that_breaks_an_enforced_schema_is_refused() -> None:
 
 
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode), st.sampled_from(Form))
+@example(b'{"":', Form.JSON)
+@example(b'{"object": 1, "data": ', Form.JSON)
 def test_whatever_comes_gets_an_error_of_ours(body: bytes, form: Form) -> None:
     with pytest.raises(AngariumError):
         accept(body, form, project="radio", catalogue=ANY)

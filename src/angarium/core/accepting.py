@@ -161,7 +161,7 @@ def _event(text: bytes, what: str, project: str, catalogue: Catalogue) -> Event:
     try:
         published = _decode(text)
     except msgspec.ValidationError as error:
-        _diagnose(text, error)
+        _diagnose(text, error, what)
     except RecursionError:
         raise FieldError("", _TOO_DEEP) from None
     except msgspec.DecodeError as error:
@@ -235,12 +235,15 @@ def _check_url(url: str) -> None:
         raise FieldError("url", f"is {url[:_SHOWN]!r}, expected an address such as https://api.example.com/items/49")
 
 
-def _diagnose(text: bytes, error: Exception) -> NoReturn:
+def _diagnose(text: bytes, error: Exception, what: str) -> NoReturn:
     """Say which member makes this JSON no event."""
     kind = jsontext.kind(text.lstrip(_SPACE))
     if kind != "an object":
         raise FieldError("", f"is {kind}, expected an event, an object with {', '.join(_REQUIRED)}")
-    members = _decode_members(text)
+    try:
+        members = _decode_members(text)
+    except msgspec.DecodeError as broken:  # What is wrong with a member is said before the text is read to its end.
+        jsontext.refuse(text, broken, what=what)
     known = _Published.__struct_fields__
     for name in members:
         if name not in known:
