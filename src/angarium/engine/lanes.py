@@ -371,19 +371,15 @@ class Lanes:
         """End a lane at the marker from which on it is owed nothing."""
         version = marker.version
         assert version is not None, "a marker carries a version"
-        sleeper = self.dormitory.asleep.get(version.subscription)
-        if sleeper is not None:
-            self.dormitory.wake(sleeper).add_done_callback(partial(self._close_woken, marker))
-            return
-        courier = self.couriers.get(version.subscription)
-        if courier is None or courier.lane.is_past(marker.offset):
-            return  # Read once more after a restart, while the lane is of what came afterwards.
         state = State.EXHAUSTED if version.owed is Owed.FEED else State.CANCELLED
-        self.end_lane(courier, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
-
-    def _close_woken(self, marker: Entry, waking: asyncio.Task[Courier | None]) -> None:
-        if not waking.cancelled():
-            self.close_lane(marker)
+        sleeper = self.dormitory.asleep.get(version.subscription)
+        courier = self.couriers.get(version.subscription)
+        # It may be read once more, after a restart, while the lane is of what came afterwards.
+        if sleeper is not None and sleeper.row().cursor < marker.offset:
+            self._alarm.forget(sleeper)
+            self.dormitory.end(sleeper, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
+        elif courier is not None and not courier.lane.is_past(marker.offset):
+            self.end_lane(courier, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
 
     def end_lane(self, courier: Courier, state: State, *, last_offset: int, last_ms: int) -> None:
         """Settle all that a lane still owes: what waits in the log as one range, up to an offset."""
@@ -449,6 +445,7 @@ class Lanes:
             if courier.lane.is_behind and not courier.is_counted:
                 courier.is_counted = True
                 self._settler.lane(courier.lane, is_urgent=False)
+        self.dormitory.note()
         for courier in self.dormitory.put(self.couriers.values(), self._alarm, self._clock.now()):
             del self.couriers[courier.lane.number]
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

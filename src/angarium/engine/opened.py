@@ -52,6 +52,11 @@ async def objects_of(store: Store, rows: Sequence[Open]) -> Mapping[Key, Sequenc
     return {row.key: [known[place] for place in _places(row) if place in known] for row in rows}
 
 
+def ended(row: Open, state: State, reason: str, now: Moment) -> Settled:
+    """Return the record of an open delivery whose lane is no more."""
+    return Settled(row.key, state, now.wall_ms, row.members, attempts=row.attempts, reason=reason, origin=row.origin)
+
+
 def never_sent(row: LaneRow, state: State, reason: str, now: Moment) -> Settled:
     """Return the range that stands for what waits for a lane which is no more."""
     key = Key(row.partition, max(row.counted_to, row.cursor + 1), row.subscription, now.wall_ms)

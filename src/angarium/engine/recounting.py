@@ -31,6 +31,8 @@ async def recount(
     for owner, lanes in tenants.items():
         if len(lanes) <= LANES_MAX:
             await _recount_tenant(owner, lanes, positions, registry=registry, catchup=catchup)
+    for courier, _ in behind.values():  # Only now: a row that is written before says how far it was counted.
+        courier.lane.counted_to = max(courier.lane.counted_to, positions.get(courier.lane.partition, 0))
 
 
 async def _recount_tenant(

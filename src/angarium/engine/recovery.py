@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from angarium.engine.courier import Courier
-from angarium.engine.opened import in_order, never_sent, objects_of, wait_s
+from angarium.engine.opened import ended, in_order, never_sent, objects_of, wait_s
 from angarium.engine.skipping import Skips
-from angarium.model.delivery import Settled, State
+from angarium.model.delivery import State
 from angarium.model.subscription import Owed, Status
 
 if TYPE_CHECKING:
@@ -68,15 +68,14 @@ class Recovery:
                 continue
             found.behind[row.subscription] = courier, row.counted_to
             courier.lane.restore(row, self._now)
-            courier.lane.counted_to = max(courier.lane.counted_to, position)
 
     async def _adopt_opens(self, found: Recovered, rows: Sequence[Open]) -> None:
         objects = await objects_of(self._store, rows)
         for row in rows:
             courier = await self._courier(row.key.subscription, found.positions.get(row.key.partition, 0))
             if courier is None:
-                ended = _ended(row, await self._end_state(row.key.subscription), self._now)
-                self._settler.settle(ended, closes=True)
+                state = await self._end_state(row.key.subscription)
+                self._settler.settle(ended(row, state, "disabled", self._now), closes=True)
                 continue
             found.opens += 1
             waits_s = wait_s(row, courier.route.policy, self._now)
@@ -102,8 +101,3 @@ class Recovery:
     async def _end_state(self, number: int) -> State:
         subscription = await self._store.subscription(number)
         return State.EXHAUSTED if subscription is not None and subscription.owed is Owed.FEED else State.CANCELLED
-
-
-def _ended(row: Open, state: State, now: Moment) -> Settled:
-    """Return the record of a delivery whose subscription was deleted or disabled while nobody was there."""
-    return Settled(row.key, state, now.wall_ms, row.members, attempts=row.attempts, origin=row.origin)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from angarium.engine.opened import never_sent, objects_of, opens_of, wait_s
+from angarium.engine.opened import ended, never_sent, objects_of, opens_of, wait_s
 from angarium.errors import StoreAway
-from angarium.model.delivery import Origin, State
+from angarium.model.delivery import Key, Origin, Settled, State
 from angarium.telemetry import STORE_FAILED, emit
 
 if TYPE_CHECKING:
@@ -32,13 +32,26 @@ if TYPE_CHECKING:
 LONG_S = 5.0
 """A lane that has nothing to do for at least so long may sleep."""
 
+_TURNS = 6
 _AWAY_S = 0.5
 
 
 class Sleeper:
     """A lane that sleeps, as its row says that it stands."""
 
-    __slots__ = ("_row", "is_paused", "number", "opened", "probe_at", "project", "rows", "tenant", "wakes_at", "waking")
+    __slots__ = (
+        "_row",
+        "is_counted",
+        "is_paused",
+        "number",
+        "opened",
+        "probe_at",
+        "project",
+        "rows",
+        "tenant",
+        "wakes_at",
+        "waking",
+    )
     is_behind = True
 
     def __init__(self, courier: Courier) -> None:
@@ -46,6 +59,7 @@ class Sleeper:
         self.number = lane.number
         self.project, self.tenant = subscription.project, subscription.tenant
         self._row = lane.row()
+        self.is_counted = True  # what waits for it is as its row on disk says
         self.is_paused = lane.is_paused
         self.probe_at = lane.breaker.probe_at if lane.breaker.is_open else 0.0
         self.rows = len(lane.opened)
@@ -77,6 +91,7 @@ class Sleeper:
         """Take note that one more owed event lies in the log."""
         if offset > self._row.counted_to:
             self._row = replace(self._row, waiting=self._row.waiting + 1, counted_to=offset)
+            self.is_counted = False
 
 
 class Dormitory:
@@ -95,6 +110,8 @@ class Dormitory:
         self._store, self._clock, self._registry, self._settler = store, clock, registry, settler
         self._make, self._ready = make, ready
         self.asleep: dict[int, Sleeper] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = 0
 
     def put(self, couriers: Iterable[Courier], alarm: Alarm, now: Moment) -> list[Courier]:
         """Let those sleep that have nothing to do for long; return them."""
@@ -123,12 +140,47 @@ class Dormitory:
             sleeper.waking = asyncio.get_running_loop().create_task(self._wake(sleeper))
         return sleeper.waking
 
+    def note(self) -> None:
+        """Write what has come for every sixth of those who sleep: what a crash forgets is counted anew from the log."""
+        self._turn += 1
+        for number, sleeper in self.asleep.items():
+            if not sleeper.is_counted and (number + self._turn) % _TURNS == 0:
+                sleeper.is_counted = True
+                self._settler.lane(sleeper, is_urgent=False)
+
+    def end(self, sleeper: Sleeper, state: State, *, last_offset: int, last_ms: int) -> None:
+        """Settle all that a lane still owes at an offset: what waits as one range, its open deliveries once read."""
+        row, now = sleeper.row(), self._clock.now()
+        del self.asleep[sleeper.number]
+        if row.waiting:
+            key = Key(row.partition, last_offset, row.subscription, last_ms)
+            range_ = Settled(key, state, now.wall_ms, first_offset=row.cursor + 1, count=row.waiting, reason="disabled")
+            self._settler.settle(range_, closes=False)
+        self._settler.lane_gone(sleeper.partition, sleeper.number)
+        if sleeper.rows:
+            task = asyncio.get_running_loop().create_task(self._end_opens(sleeper, state, last_offset))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _end_opens(self, sleeper: Sleeper, state: State, last_offset: int) -> None:
+        await self._settler.settle_all()
+        while True:
+            try:
+                rows = await opens_of(self._store, sleeper.project, sleeper.number)
+                break
+            except StoreAway:
+                await asyncio.sleep(_AWAY_S)
+        now = self._clock.now()
+        for row in rows:  # Not those of a lane that has come into being since.
+            if row.key.last_offset < last_offset or row.origin is Origin.TEST:
+                self._settler.settle(ended(row, state, "disabled", now), closes=True)
+
     async def close(self) -> None:
         """Wake nobody any more, and write what has come for those who sleep."""
         waking = [sleeper.waking for sleeper in self.asleep.values() if sleeper.waking is not None]
-        for task in waking:
+        for task in (*waking, *self._tasks):
             task.cancel()
-        await asyncio.gather(*waking, return_exceptions=True)
+        await asyncio.gather(*waking, *self._tasks, return_exceptions=True)
         for sleeper in self.asleep.values():
             self._settler.lane(sleeper)
 
@@ -146,6 +198,8 @@ class Dormitory:
         objects = await objects_of(self._store, rows)
         tenant = await self._registry.load(sleeper.project, sleeper.tenant)
         subscription, now = tenant.subscriptions.get(sleeper.number), self._clock.now()
+        if self.asleep.get(sleeper.number) is not sleeper:
+            return None  # It was ended meanwhile.
         del self.asleep[sleeper.number]  # From here on nothing is awaited.
         if subscription is None:
             self._forget(sleeper, now)
