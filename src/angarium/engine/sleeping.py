@@ -17,14 +17,14 @@ from angarium.model.delivery import Key, Origin, Settled, State
 from angarium.telemetry import STORE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from angarium.clock import Clock, Moment
     from angarium.engine.alarm import Alarm
     from angarium.engine.courier import Courier
     from angarium.engine.registry import Registry
     from angarium.engine.settler import Settler
-    from angarium.model.delivery import LaneRow
+    from angarium.model.delivery import LaneRow, Open
     from angarium.model.registry import Project
     from angarium.model.subscription import Subscription
     from angarium.store.contract import Store
@@ -164,16 +164,19 @@ class Dormitory:
 
     async def _end_opens(self, sleeper: Sleeper, state: State, last_offset: int) -> None:
         await self._settler.settle_all()
-        while True:
-            try:
-                rows = await opens_of(self._store, sleeper.project, sleeper.number)
-                break
-            except StoreAway:
-                await asyncio.sleep(_AWAY_S)
+        rows = await self._opens(sleeper)
         now = self._clock.now()
         for row in rows:  # Not those of a lane that has come into being since.
             if row.key.last_offset < last_offset or row.origin is Origin.TEST:
                 self._settler.settle(ended(row, state, "disabled", now), closes=True)
+
+    async def _opens(self, sleeper: Sleeper) -> Sequence[Open]:
+        while True:
+            try:
+                return await opens_of(self._store, sleeper.project, sleeper.number)
+            except StoreAway as error:
+                emit(STORE_FAILED, operation="end", detail=str(error), pause_ms=int(_AWAY_S * 1000))
+                await asyncio.sleep(_AWAY_S)
 
     async def close(self) -> None:
         """Wake nobody any more, and write what has come for those who sleep."""
