@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from angarium.model.delivery import Outcome
     from angarium.model.event import Event
-    from angarium.model.subscription import Policy
+    from angarium.model.subscription import Policy, Rule
     from angarium.model.wire import Request, Response
 
 
 class Item(Struct, frozen=True):
-    """One event of a delivery, with its id and all that a body needs. `is_test` marks an example event.
+    """One event of a delivery, with its id and all that a body needs. `is_resync`: it is the object's current state.
 
     `state` replaces the event's own data where events that went together share their final state (None: its own).
     """
@@ -27,6 +27,7 @@ class Item(Struct, frozen=True):
     offset: int
     partition: int
     state: bytes | None = None
+    is_resync: bool = False
 
 
 class Sealed(Struct, frozen=True):
@@ -48,7 +49,8 @@ class Body(Struct, frozen=True):
 class Signing(Struct, frozen=True):
     """What one attempt is addressed and signed with, now: all secrets that sign, newest first, in plain bytes.
 
-    `message_id` is the event's id for one event, the delivery's for a batch.
+    `message_id` is the event's id for one event, the delivery's for a batch. `options` are what a body is encoded with
+    too: the subscription's own, its secret ones in plain, and the server's facts.
     """
 
     url: str
@@ -70,12 +72,20 @@ class Handshake(Struct, frozen=True):
 
 
 class Traits(Struct, frozen=True):
-    """What a dialect knows: its canonical actions with its own words, and whether the operator's `secret` is made."""
+    """What a dialect knows: its canonical actions with its own words, and whether the operator's `secret` is made.
+
+    `secret_options` are kept encrypted and never shown. A dialect that `is_fat` needs an object's data: an event
+    without any is sent with the data that the object had. One that `merges` sends, when a delivery is due again, one
+    that holds what came since as well.
+    """
 
     actions: Mapping[str, str] | None = None
     makes_secret: bool = False
     allows_http: bool = False
     catalogue: Mapping[str, Mapping[str, Any]] | None = None
+    secret_options: tuple[str, ...] = ()
+    is_fat: bool = False
+    merges: bool = False
 
 
 class Dialect(Struct, frozen=True):
@@ -86,6 +96,7 @@ class Dialect(Struct, frozen=True):
     for a `Retry-After` that is a date). `policy` holds the defaults. `check_options(options)` returns them complete or
     raises `FieldError`. `check_secret(text, options)` returns a given secret as it is kept;
     `make_secret(dice, options)` makes one of 32 random bytes: as it is kept, and as its receiver is shown it.
+    `narrow(rule, options)` returns a rule with what this dialect cannot say to such a subscription left out.
     `reserved_headers` (`name` or `name-*`) are what a subscription may not set itself.
     """
 
@@ -100,3 +111,4 @@ class Dialect(Struct, frozen=True):
     check_secret: Callable[[str, Mapping[str, Any]], bytes]
     make_secret: Callable[[bytes, Mapping[str, Any]], tuple[bytes, str]]
     reserved_headers: Sequence[str] = ()
+    narrow: Callable[[Rule, Mapping[str, Any]], Rule] = lambda rule, _: rule

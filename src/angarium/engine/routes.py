@@ -36,6 +36,7 @@ class Route:
         "_secrets",
         "allow_http",
         "dialect",
+        "options",
         "owner",
         "policy",
         "ports",
@@ -62,6 +63,7 @@ class Route:
             (vault.open(secret.sealed, context=b"subscription:%d" % number), secret.expires_ms)
             for secret in subscription.secrets
         ]
+        self.options = {**subscription.all_options, **_opened(subscription, vault)}
         self._current: tuple[bytes, ...] = ()
         self._changes_ms = 0
 
@@ -82,7 +84,7 @@ class Route:
             sealed = Sealed(ids.delivery(delivery.key), items, now.wall_ms, is_batch=True)
         else:
             sealed = Sealed("", (_item(entries[-1], ids, None),), now.wall_ms)
-        return self.dialect.encode(sealed, self.subscription.options)
+        return self.dialect.encode(sealed, self.options)
 
     def sign(self, delivery: Delivery, body: Body, message_id: str, now: Moment, *, is_replay: bool) -> Request:
         """Return one attempt's request."""
@@ -95,7 +97,7 @@ class Route:
                 delivery.attempts + 1,
                 self.secrets(now.wall_ms),
                 self._headers,
-                self.subscription.options,
+                self.options,
                 is_replay=is_replay,
                 is_test=delivery.origin == "test",
             ),
@@ -114,4 +116,11 @@ def _item(entry: Entry, ids: Ids, state: bytes | None) -> Item:
     assert event is not None, "an entry that is sent has an event"
     if entry.kind == Kind.REPLAY:
         return Item(event_id(entry, ids), event, entry.of_ms, entry.of, entry.partition, state)
-    return Item(event_id(entry, ids), event, entry.accepted_ms, entry.offset, entry.partition, state)
+    is_resync = entry.kind == Kind.RESYNC
+    return Item(event_id(entry, ids), event, entry.accepted_ms, entry.offset, entry.partition, state, is_resync)
+
+
+def _opened(subscription: Subscription, vault: Vault) -> dict[str, str]:
+    """Return the dialect's secret options in plain text."""
+    context = b"option:%d" % subscription.number
+    return {name: vault.open(sealed, context=context).decode() for name, sealed in subscription.sealed.items()}

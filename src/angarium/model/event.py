@@ -66,6 +66,33 @@ class Entry(Struct, frozen=True):
     version: Version | None = None
 
 
+class ObjectState(Struct, frozen=True):
+    """The current state of one object: its last event, with the data of the last one that had any.
+
+    `offset` is its last event's, `data_offset` that of the event whose `data` it is (0: none had any yet). An object
+    that was deleted keeps its last data, for whoever must still say what it was.
+    """
+
+    project: str
+    tenant: str
+    object: str
+    object_id: str
+    partition: int
+    offset: int
+    accepted_ms: int
+    action: str
+    data: bytes = b""
+    data_offset: int = 0
+    url: str = ""
+    attributes: bytes = b""
+    occurred_us: int = 0
+
+    @property
+    def is_deleted(self) -> bool:
+        """Say whether its last event was its end."""
+        return self.action == "delete"
+
+
 class Place(Struct, frozen=True):
     """Where an entry stands in the log, and when it was accepted: all that an event's id encodes."""
 

@@ -54,6 +54,46 @@ class ApiKey(Struct, frozen=True):
     actor: bytes = b""
 
 
+class App(Struct, frozen=True):
+    """A third party's program that subscribes in the name of its users; `secret` is encrypted."""
+
+    number: int
+    id: str
+    project: str
+    name: str
+    created_ms: int
+    url: str = ""
+    redirect_uri: str = ""
+    secret: bytes = b""
+
+
+class Grant(Struct, frozen=True):
+    """What a user of a tenant allows an app: its access token, as SHA-256 and encrypted, and what it may do.
+
+    `scope` is None for all rights of the user, `permissions` None for all there are. Before the app has fetched its
+    token, `code` is the SHA-256 of what it must show for it, good until `code_expires_ms`; `code_terms` are the
+    redirect address and challenge that it must match.
+    """
+
+    number: int
+    id: str
+    project: str
+    app: int
+    tenant: str
+    user: str
+    created_ms: int
+    expires_ms: int
+    digest: bytes = b""
+    token: bytes = b""
+    scope: str | None = None
+    permissions: tuple[str, ...] | None = None
+    sub_domain: str = ""
+    email: str = ""
+    code: bytes = b""
+    code_expires_ms: int = 0
+    code_terms: dict[str, Any] = {}
+
+
 class JobState(StrEnum):
     """What a job is in."""
 

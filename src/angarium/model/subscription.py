@@ -80,10 +80,17 @@ class Owed(IntEnum):
 
 
 class Rule(Struct, frozen=True):
-    """Which events are wanted: types with wildcards (none: all) and a JSON pattern (empty: any)."""
+    """Which events are wanted: types with wildcards (none: all) and a JSON pattern (empty: any).
+
+    A version's rule says besides which types its dialect can say and its grant permits (None: all), and whether an
+    event must have a url to be said.
+    """
 
     types: tuple[str, ...] = ()
     pattern: bytes = b""
+    sayable: tuple[str, ...] | None = None
+    permitted: tuple[str, ...] | None = None
+    needs_url: bool = False
 
 
 class Version(Struct, frozen=True):
@@ -99,10 +106,12 @@ class Version(Struct, frozen=True):
 class Subscription(Struct, frozen=True):
     """Who wants which events, where, in which dialect, under which policy: as it stands now.
 
-    `number` identifies it inside a store, `id` outside. `overrides` holds the policy members that its maker gave, as
-    in the HTTP API (`ordering`, `batch`, `max_in_flight`, `rate`, `retry`, `timeout_s`); the rest is its dialect's.
-    `headers` values and `secrets` are encrypted. `reason` says why it is disabled or unverified.
-    `resumed_ms` is when it was last resumed: lifetimes count from there.
+    `number` identifies it inside a store, `id` outside; `external_id` is what an older API calls it. `overrides` holds
+    the policy members that its maker gave, as in the HTTP API (`ordering`, `batch`, `max_in_flight`, `rate`, `retry`,
+    `timeout_s`); the rest is its dialect's. `headers` values, `secrets` and `sealed` options are encrypted. `facts` are
+    what the server itself knows for the dialect (a grant's user, a flag of an older API): options that nobody sets, not
+    shown as such. `reason` says why it is disabled or unverified. `resumed_ms` is when it was last resumed: lifetimes
+    count from there.
     """
 
     number: int
@@ -121,6 +130,8 @@ class Subscription(Struct, frozen=True):
     rule: Rule = Rule()
     overrides: dict[str, Any] = {}
     options: dict[str, Any] = {}
+    sealed: dict[str, bytes] = {}
+    facts: dict[str, Any] = {}
     headers: dict[str, bytes] = {}
     secrets: tuple[Secret, ...] = ()
     reason: str = ""
@@ -128,3 +139,8 @@ class Subscription(Struct, frozen=True):
     resumed_ms: int = 0
     external_id: str = ""
     revision: int = 1
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """Return what the dialect goes by, but for the secret options."""
+        return {**self.options, **self.facts}

@@ -35,7 +35,7 @@ async def send_example(context: Context, reach: Reach, id_: str) -> Open:
     event = example_event(subscription, reach.served, dialect)
     item = Item(context.ids.event(key.partition, offset, now_ms), event, now_ms, offset, key.partition)
     is_batch = resolve(dialect.policy, subscription.overrides).batch.max_events > 1
-    body = dialect.encode(Sealed(context.ids.delivery(key), (item,), now_ms, is_batch), subscription.options)
+    body = dialect.encode(Sealed(context.ids.delivery(key), (item,), now_ms, is_batch), subscription.all_options)
     open_ = Open(
         key,
         origin=Origin.TEST,

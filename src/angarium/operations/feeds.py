@@ -164,7 +164,7 @@ class Feeds:
         place, event = item.place, item.event
         id_ = self._context.ids.event(place.partition, place.offset, place.accepted_ms)
         body = dialect_of(subscription.dialect).encode_item(
-            Item(id_, event, place.accepted_ms, place.offset, place.partition), subscription.options
+            Item(id_, event, place.accepted_ms, place.offset, place.partition), subscription.all_options
         )
         occurred_us = event.occurred_us or place.accepted_ms * 1000
         return FeedEntry(self._cursor(subscription, item.offset), id_, event.type, occurred_us, body)

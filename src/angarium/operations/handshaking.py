@@ -19,7 +19,7 @@ from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, FieldError
 from angarium.model.subscription import Status, Subscription
 from angarium.model.wire import NoResponse, Request, Response
-from angarium.operations.secrecy import open_headers, open_secrets, seal_headers
+from angarium.operations.secrecy import open_headers, open_options, open_secrets, seal_headers
 from angarium.operations.terms import allows_http
 from angarium.operations.writing import edit_subscription, find_subscription, owed_while
 
@@ -99,7 +99,7 @@ class Handshakes:
             attempt=1,
             secrets=open_secrets(self._context.vault, subscription, now_ms=now_ms),
             headers=open_headers(self._context.vault, subscription),
-            options=subscription.options,
+            options={**subscription.all_options, **open_options(self._context.vault, subscription)},
         )
         body = Body(challenge_body(challenge), "application/json")
         answer = await self._post(project, subscription, dialect_of(subscription.dialect).sign(body, signing))

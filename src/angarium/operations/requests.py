@@ -38,7 +38,7 @@ def request_of(context: Context, named: Named, *, attempt: int, at_ms: int) -> R
         attempt=attempt,
         secrets=open_secrets(context.vault, subscription, now_ms=at_ms),
         headers=open_headers(context.vault, subscription),
-        options=subscription.options,
+        options={**subscription.all_options, **dict.fromkeys(subscription.sealed, MASK)},
         is_replay=_is_replay(named),
         is_test=named.delivery.origin is Origin.TEST,
     )
@@ -73,4 +73,4 @@ def _content_type(subscription: Subscription, named: Named) -> str:
         return named.delivery.content_type
     item = Item(named.events[-1], Event("", "", "object", "1", "update"), 0, 0, 0)
     sealed = Sealed(named.id, (item,), 0, _is_batch(subscription, named))
-    return dialect_of(subscription.dialect).encode(sealed, subscription.options).content_type
+    return dialect_of(subscription.dialect).encode(sealed, subscription.all_options).content_type

@@ -69,12 +69,27 @@ def open_headers(vault: Vault, subscription: Subscription) -> dict[str, str]:
     return {name: vault.open(value, context=context).decode("latin-1") for name, value in subscription.headers.items()}
 
 
+def seal_options(vault: Vault, number: int, options: Mapping[str, str]) -> dict[str, bytes]:
+    """Return a subscription's secret options, sealed."""
+    return {name: vault.seal(value.encode(), context=_of_options(number)) for name, value in options.items()}
+
+
+def open_options(vault: Vault, subscription: Subscription) -> dict[str, str]:
+    """Return a subscription's secret options in plain text."""
+    context = _of_options(subscription.number)
+    return {name: vault.open(value, context=context).decode() for name, value in subscription.sealed.items()}
+
+
 def _signs(secret: Secret, now_ms: int) -> bool:
     return secret.expires_ms is None or now_ms < secret.expires_ms
 
 
 def _of_secret(number: int) -> bytes:
     return b"subscription:%d" % number
+
+
+def _of_options(number: int) -> bytes:
+    return b"option:%d" % number
 
 
 def _of_headers(number: int) -> bytes:

@@ -16,7 +16,7 @@ from angarium.model.subscription import Owed, Status, Subscription
 from angarium.operations.handshaking import Handshakes, is_verified
 from angarium.operations.merging import merge
 from angarium.operations.reach import check_tenant
-from angarium.operations.secrecy import make_secret, rotated, seal_headers
+from angarium.operations.secrecy import make_secret, rotated, seal_headers, seal_options
 from angarium.operations.terms import MASK, Terms, document_of, own_headers, read_terms
 from angarium.operations.writing import (
     PREFIX,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from angarium.engine.contract import LaneView
     from angarium.operations.context import Context
     from angarium.operations.reach import Reach
+    from angarium.vault import Vault
 
 DAY_S: Final = 86_400
 OVERLAP_S_MAX: Final = 30 * DAY_S
@@ -244,7 +245,7 @@ class Subscriptions:
             dialect=terms.dialect,
             rule=terms.rule,
             overrides=terms.overrides,
-            options=terms.options,
+            **_options(self._context.vault, subscription, terms),
             headers={**ours, **seal_headers(self._context.vault, subscription.number, terms.headers)},
         )
 
@@ -291,6 +292,17 @@ def _headers(present: Subscription, given: dict[str, Any]) -> dict[str, Any]:
     """Return a patch's headers in lower case; a value that is given as it is shown, masked, stays what it was."""
     lower = {name.lower(): value for name, value in given.items()}
     return {name: value for name, value in lower.items() if value != MASK or name not in present.headers}
+
+
+def _options(vault: Vault, subscription: Subscription, terms: Terms) -> dict[str, Any]:
+    """Return the options on these terms, the secret ones sealed; one that is given as it is shown stays what it was."""
+    names = dialect_of(terms.dialect).traits.secret_options
+    secret = {name: value for name, value in terms.options.items() if name in names}
+    sealed = subscription.sealed
+    kept = {name: sealed[name] for name, value in secret.items() if value == MASK and name in sealed}
+    new = {name: value for name, value in secret.items() if value and name not in kept}
+    plain = {name: value for name, value in terms.options.items() if name not in secret}
+    return {"options": plain, "sealed": {**kept, **seal_options(vault, subscription.number, new)}}
 
 
 def _needs_secret(present: Subscription, wanted: Subscription) -> bool:

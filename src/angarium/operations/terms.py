@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from angarium.settings import Settings
 
 MASK: Final = "********"
-"""What is shown instead of a header's value."""
+"""What is shown instead of a header's value, or a secret option's."""
 
 POLICY: Final = ("ordering", "batch", "max_in_flight", "rate", "retry", "timeout_s")
 MEMBERS: Final = ("url", "types", "name", "description", "dialect", "filter", "headers", "options", "kind", *POLICY)
@@ -77,7 +77,7 @@ def read_terms(document: dict[str, Any], *, project: Project, settings: Settings
 
 
 def document_of(subscription: Subscription) -> dict[str, Any]:
-    """Return what a subscription's maker has said so far, as `read_terms` reads it."""
+    """Return what a subscription's maker has said so far, as `read_terms` reads it; secret options stand masked."""
     return {
         "kind": subscription.kind,
         "url": subscription.url or None,
@@ -86,10 +86,15 @@ def document_of(subscription: Subscription) -> dict[str, Any]:
         "name": subscription.name,
         "description": subscription.description,
         "dialect": subscription.dialect,
-        "options": subscription.options,
+        "options": shown_options(subscription),
         "headers": own_headers(subscription),
         **subscription.overrides,
     }
+
+
+def shown_options(subscription: Subscription) -> dict[str, Any]:
+    """Return the dialect's options as they are shown: the secret ones masked."""
+    return {**subscription.options, **dict.fromkeys(subscription.sealed, MASK)}
 
 
 def own_headers(subscription: Subscription) -> dict[str, bytes]:

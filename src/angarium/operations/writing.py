@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, NotFound
-from angarium.model.subscription import Owed, Status, Subscription, Version
+from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
 from angarium.telemetry import SUBSCRIPTION_CHANGED, SUBSCRIPTION_DELETED, emit
 
 if TYPE_CHECKING:
@@ -88,7 +89,14 @@ async def _write(context: Context, reach: Reach, present: Subscription | None, w
 
 def _version(present: Subscription | None, wanted: Subscription) -> Version | None:
     """Return the version that a change means: none unless what is owed, or in which dialect, has changed."""
-    terms = (wanted.owed, wanted.rule, wanted.dialect)
-    if present is not None and terms == (present.owed, present.rule, present.dialect):
+    terms = _terms(wanted)
+    if present is not None and terms == _terms(present):
         return None
     return Version(wanted.number, 0, *terms)
+
+
+def _terms(subscription: Subscription) -> tuple[Owed, Rule, str]:
+    """Return what decides which events are owed: the rule as far as the dialect can say, and the grant permits."""
+    dialect = dialect_of(subscription.dialect)
+    rule = dialect.narrow(subscription.rule, subscription.all_options)
+    return subscription.owed, rule, subscription.dialect

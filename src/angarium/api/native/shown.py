@@ -12,7 +12,7 @@ from angarium.dialects.registry import dialect as dialect_of
 from angarium.model.delivery import Open, Settled, State
 from angarium.model.wire import Reason
 from angarium.operations.deliveries import state_of
-from angarium.operations.terms import MASK, own_headers
+from angarium.operations.terms import MASK, own_headers, shown_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def subscription(found: Standing) -> Document:
         "name": it.name,
         "description": it.description,
         "dialect": it.dialect,
-        "options": it.options,
+        "options": shown_options(it),
         "headers": dict.fromkeys(own_headers(it), MASK),
         **show(resolve(dialect_of(it.dialect).policy, it.overrides)),
         "failing_since": moment(found.lane.failing_since_ms),
