@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled, State
-from angarium.model.event import Entry, Event, Place
-from angarium.model.registry import ApiKey, Job, JobState, Project, Tenant
+from angarium.model.event import Entry, Event, ObjectState, Place
+from angarium.model.registry import ApiKey, App, Grant, Job, JobState, Project, Tenant
 from angarium.model.subscription import Status, Subscription, Version
 
 if TYPE_CHECKING:
@@ -217,6 +217,32 @@ class Store(Protocol):
 
     async def delete_key(self, number: int) -> bool: ...
 
+    async def put_app(self, app: App) -> None: ...
+
+    async def app(self, number: int) -> App | None: ...
+
+    async def apps(self, project: str, page: Page) -> Listing[App]: ...
+
+    async def delete_app(self, number: int) -> bool:
+        """Delete an app and its grants."""
+
+    async def put_grant(self, grant: Grant) -> None: ...
+
+    async def grant(self, number: int) -> Grant | None: ...
+
+    async def grant_of(self, digest: bytes) -> Grant | None:
+        """Return the grant whose access token, or whose code, has this SHA-256."""
+
+    async def grants(self, project: str, page: Page, *, app: int | None = None) -> Listing[Grant]: ...
+
+    async def grants_until(self, before_ms: int, *, limit: int) -> Sequence[Grant]:
+        """Return grants that expire before a moment, the first to expire first."""
+
+    async def delete_grant(self, number: int) -> bool: ...
+
+    async def take_once(self, name: str, *, now_ms: int, until_ms: int) -> bool:
+        """Take a word that may be used once; False when it was taken before. It is forgotten at `until_ms`."""
+
     async def change(self, subscription: Subscription, version: Version | None, *, revision: int) -> int | None:
         """Write a subscription and, when what it is owed changes, its new version with a marker in the log.
 
@@ -240,11 +266,57 @@ class Store(Protocol):
     async def subscriptions_of(self, project: str, tenant: str) -> Sequence[Subscription]:
         """Return all subscriptions of a tenant, in the order of their numbers."""
 
+    async def subscription_called(self, project: str, external_id: str) -> Subscription | None:
+        """Return a project's subscription that an older API knows by this id."""
+
     async def versions_of(self, project: str, tenant: str) -> Sequence[Version]:
         """Return all versions of a tenant's living subscriptions, by subscription and from_offset."""
 
     async def registry(self) -> Mapping[int, int]:
         """Return each partition's registry counter: it grows with every change of a subscription there."""
+
+    # -- objects ----------------------------------------------------------------------------------------------------
+
+    async def fold_objects(self, *, limit: int) -> int:
+        """Fold the next entries of the log, at most `limit`, into the current state of their objects.
+
+        Returns how many were looked at: fewer than `limit` means that all committed ones are folded. What a project
+        with `keep_objects` off publishes is passed over. An event without data leaves the data as it was; resync,
+        replay and marker entries change nothing.
+        """
+
+    async def object(self, project: str, tenant: str, object_: str, object_id: str) -> ObjectState | None: ...
+
+    async def objects(
+        self, project: str, tenant: str, object_: str, *, after: str, limit: int
+    ) -> Sequence[ObjectState]:
+        """Return a tenant's objects of one kind that are not deleted, in the order of their ids, after one of them."""
+
+    async def count_objects(self, project: str, tenant: str, object_: str) -> int:
+        """Return how many objects of one kind a tenant has that are not deleted."""
+
+    async def data_at(self, project: str, tenant: str, object_: str, object_id: str, *, offset: int) -> bytes | None:
+        """Return an object's data as the log up to and with an offset of its partition says; None when it says none.
+
+        What has been folded is taken from the object's row, unless that is newer; then the log is searched.
+        """
+
+    async def append_states(
+        self,
+        project: str,
+        tenant: str,
+        ids: Sequence[tuple[str, str]],
+        *,
+        target: int,
+        now_ms: int,
+        event_of: Callable[[ObjectState], Event | None],
+    ) -> Sequence[Place]:
+        """Append a resync entry for each of these objects (kind, id), as it stands when this commits; return them.
+
+        The log is folded first, up to its end, in the same transaction: an entry's offset lies after all that it
+        contains, and nothing that is deleted is created. `event_of` makes an entry's event of the state, in the
+        store's own thread: it is pure, and None leaves the object out. `NotFound` when the target is none.
+        """
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 
