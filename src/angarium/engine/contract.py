@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
+
+RESYNC: Final = "resync"
+"""The kind of a job that sends the current state of chosen objects, chosen by a moment in their data."""
+EXPORT: Final = "export"
+"""The kind of a job that does so too, chosen by when their last event occurred."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,10 +73,16 @@ class Engine(Protocol):
         """
 
     def start(self, job: Job) -> None:
-        """Run a job that the store already holds as running."""
+        """Run a job that the store already holds as running; what its `spec` says is told in `engine.jobs`."""
 
     def stop(self, job: int) -> None:
         """Stop running a job; whoever calls has written its state."""
+
+    async def folded(self) -> None:
+        """Wait until all that is committed by now has been folded into the current state of its objects.
+
+        `StoreAway` when the store cannot be had.
+        """
 
     # -- views ------------------------------------------------------------------------------------------------------
 

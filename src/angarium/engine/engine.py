@@ -13,6 +13,7 @@ from angarium.engine.contract import LaneView
 from angarium.engine.disabling import disable
 from angarium.engine.janitor import Janitor
 from angarium.engine.jobs import Jobs
+from angarium.engine.keeping import Keeper
 from angarium.engine.lanes import Lanes
 from angarium.engine.poster import Poster
 from angarium.engine.reader import Reader
@@ -89,6 +90,7 @@ class LogEngine:
         self._reader = self._lanes.reader = self._make_reader()
         self._dormitory = self._lanes.dormitory = self._make_dormitory()
         self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
+        self._keeper = Keeper(store)
         self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
         self._written: dict[int, int] = {}
         self._watchers: list[Watcher] = []
@@ -146,6 +148,7 @@ class LogEngine:
         self._lanes.open()
         await self._jobs.open()
         self._janitor.open()
+        self._keeper.open()
         self._is_open = True
         took_ms = int((self._clock.now().mono - started.mono) * 1000)
         entries = sum(found.heads.values()) - sum(found.positions.values())
@@ -155,6 +158,7 @@ class LogEngine:
         """Seal no more, let what is on the wire end, settle, and stop."""
         started = self._clock.now()
         self._is_open = False
+        await self._keeper.close()
         await self._janitor.close()
         await self._jobs.close()
         await self._tail.close()
@@ -263,6 +267,10 @@ class LogEngine:
         """Stop running a job."""
         self._jobs.stop(job)
 
+    async def folded(self) -> None:
+        """Wait until all that is committed by now has been folded into the current state of its objects."""
+        await self._keeper.catch_up()
+
     # -- views ------------------------------------------------------------------------------------------------------
 
     def lane(self, subscription: Subscription) -> LaneView:
@@ -316,6 +324,7 @@ class LogEngine:
             "backlog_events": sum(each.lane.backlog for each in lanes) + sum(each.backlog for each in asleep),
             "ring_events": self._ring.events,
             "ring_bytes": self._ring.bytes,
+            "entries_folded_total": self._keeper.folded,
             "log_entries": sum(self._tail.heads.values()),
             "is_running": float(self._is_open),
             "is_store_away": float(self._settler.is_away),
@@ -343,6 +352,7 @@ class LogEngine:
 
     def _learn(self, heads: Mapping[int, int]) -> None:
         self._tail.learn(heads)
+        self._keeper.touch()
         for partition in heads:
             for future in self._waiting.pop(partition, ()):
                 if not future.done():

@@ -1,4 +1,6 @@
-"""Run jobs: replays, which append entries to the log, and redeliveries of many. Each can stop at any moment and go on.
+"""Run jobs: replays and resyncs, which append entries to the log, and redeliveries of many.
+
+Each can stop at any moment and go on.
 
 What a job does is spelled out in its `spec`, moments in milliseconds, members that are absent or null allowing any:
 
@@ -6,6 +8,12 @@ What a job does is spelled out in its `spec`, moments in milliseconds, members t
 |---|---|
 | `replay` | `from_ms`, `until_ms`, `state` of the deliveries; or `first_offset` and `last_offset` |
 | `redeliver` | `subscription` (number), `tenant`, `state`, `since_ms`, `until_ms`, `partition`, `offset` of an event |
+| `resync` | `objects` (kinds, in the order to send), `window` (kind to member), `from_ms`, `until_ms`, `actor` |
+| `export` | the same without `window` |
+
+A resync sends what is not deleted, as `create`, `actor` (a JSON value) having asked for it. Of a kind that is in
+`window`, only what has a moment in that member of its `data`, from `from_ms` to `until_ms`, both included; what has no
+moment there is `skipped`. An export goes by when the last event of an object occurred.
 
 `total` counts what was asked for so far, `done` and `failed` what has been settled since. A job keeps a bounded number
 of deliveries outstanding, so that a long one neither floods its lane nor memory.
