@@ -24,6 +24,7 @@ from angarium import __version__, telemetry
 from angarium.api.front import Front, RequestIds
 from angarium.api.listening import Listening, bind
 from angarium.api.native.app import build_native
+from angarium.api.older import OlderApis
 from angarium.api.publishing import Bodies, PublishRoute
 from angarium.api.service import Readiness, Service
 from angarium.clock import SystemClock
@@ -159,6 +160,7 @@ async def _answer(context: Context, plug: socket.socket, stack: contextlib.Async
     front = Front(publisher, bodies, ids, connections_max=_connections_max(context.settings))
     service = Service(
         native=build_native(context, callers, projects),
+        older=OlderApis(context, callers, projects),
         publish=PublishRoute(publisher, bodies),
         readiness=readiness,
         make_metrics=lambda: _metrics(context, publisher, front),

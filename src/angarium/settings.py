@@ -197,6 +197,7 @@ class Settings:
     url: Annotated[str, About(_URL, "The server that client commands talk to.")] = "http://127.0.0.1:8080"
     api_key: Annotated[str, About(_KEY, "The key that client commands show.", True)] = ""
     project: Annotated[str, About(_KEY, "The project that client commands mean.")] = ""
+    root_project: Annotated[str, About(_KEY, "The project whose older API is served at the root as well.")] = ""
     role: Annotated[str, About(_choice("all"), "What this process does; there is one role so far.")] = "all"
     retention_days: Annotated[int, About(_whole(1, 3650), "How long events and deliveries are kept.")] = 30
     retention_max: Annotated[int, About(_whole(1, 3650), "Days after which even what is still needed goes.")] = 90

@@ -1,4 +1,4 @@
-"""Be the outermost ASGI application: health, readiness, metrics and publishes; all the rest is the native API's.
+"""Be the outermost ASGI application: health, readiness, metrics and publishes; the rest is the older and native APIs'.
 
 Each request gets its name here, as `scope["request_id"]` and in its answer's `x-request-id`.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from angarium.api.front import RequestIds
     from angarium.api.metrics import Metrics
+    from angarium.api.older import OlderApis
     from angarium.operations.context import Context
 
 _JSON: Final = (("content-type", "application/json"), ("cache-control", "no-store"))
@@ -79,12 +80,14 @@ class Service:
         self,
         *,
         native: ASGIApp,
+        older: OlderApis,
         publish: ASGIApp,
         readiness: Readiness,
         make_metrics: Callable[[], Metrics],
         ids: RequestIds,
     ) -> None:
         self._native = native
+        self._older = older
         self._publish = publish
         self._readiness = readiness
         self._make_metrics = make_metrics
@@ -132,6 +135,8 @@ class Service:
             await _send(await own() if scope["method"] in {"GET", "HEAD"} else _ONLY_GET, send)
         elif scope["method"] == METHOD and project_of(scope["path"]) is not None:
             await self._publish(scope, receive, send)
+        elif self._older.takes(scope["path"]):
+            await self._older(scope, receive, send)
         else:
             await self._native(scope, receive, send)
 

@@ -27,11 +27,23 @@ async def read_body(request: Request, media_types: tuple[str, ...]) -> Any:  # n
     `UnsupportedType` for another content type, `TooLarge`, `Malformed` when it is no JSON in UTF-8, `FieldError` for
     what nests too deep or holds NUL.
     """
-    body = await _bytes(request)
+    body = await read_bytes(request)
     if not body.strip():
         return {}
     _check_type(request.headers.get("content-type", ""), media_types)
     return parse(body)
+
+
+async def read_bytes(request: Request) -> bytes:
+    """Return a request's body as it is; `TooLarge` above what calls of this kind take."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BYTES_MAX:
+            raise TooLarge(f"the body has more than {BYTES_MAX} bytes, the most that this call takes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
@@ -50,17 +62,6 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  any JSON
     if b"\\u0000" in body:
         _check_nul(value, "")
     return value
-
-
-async def _bytes(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BYTES_MAX:
-            raise TooLarge(f"the body has more than {BYTES_MAX} bytes, the most that this call takes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _check_type(content_type: str, media_types: tuple[str, ...]) -> None:
