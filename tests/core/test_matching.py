@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from angarium.core.matching import EventView, Index, check_types, in_force, matcher
+from angarium.core.matching import EventView, Index, Tally, check_types, in_force, matcher
 from angarium.errors import FieldError
 from angarium.model.event import Event
 from angarium.model.subscription import Owed, Rule, Version
@@ -21,10 +21,14 @@ TYPES = st.one_of(
     ACTIONS.map("*.{}".format),
     st.builds("{}.{}".format, OBJECTS, ACTIONS),
 )
+SOME = st.none() | st.lists(TYPES, max_size=2).map(tuple)
 RULES = st.builds(
     Rule,
     st.lists(TYPES, max_size=3).map(tuple),
     st.sampled_from([b"", b'{"data":{"n":1}}', b'{"data":{"n":{"$gt":1}}}', b'{"object_id":"2"}']),
+    sayable=SOME,
+    permitted=SOME,
+    needs_url=st.booleans(),
 )
 EVENTS = st.builds(
     Event,
@@ -34,6 +38,7 @@ EVENTS = st.builds(
     object_id=st.sampled_from(["1", "2"]),
     action=ACTIONS,
     data=st.sampled_from([b"", b'{"n":1}', b'{"n":2}']),
+    url=st.sampled_from(["", "https://a/b"]),
 )
 
 
@@ -225,7 +230,7 @@ def test_a_hundred_thousand_subscriptions_of_one_rule_are_one_answer() -> None:
     index = Index(version(number) for number in range(100_000))
     first = index.push(EVENT)
     assert len(first) == index.count_push(EVENT) == 100_000
-    assert index.push(msgspec.structs.replace(EVENT, object="broadcast", object_id="7")) is first
+    assert index.push(replace(EVENT, object="broadcast", object_id="7")) is first
 
 
 def test_more_types_than_are_remembered_are_still_answered() -> None:
@@ -236,14 +241,80 @@ def test_more_types_than_are_remembered_are_still_answered() -> None:
         assert sorted(index.push(event)) == ([number, 9] if number < 3 else [9])
 
 
+@pytest.mark.parametrize(
+    ("rule", "action", "url", "expected"),
+    [
+        (Rule(sayable=("*.update",)), "update", "", True),
+        (Rule(sayable=("*.update",)), "recover", "", False),
+        (Rule(sayable=()), "update", "", False),
+        (Rule(("item.*",), permitted=("item.update",)), "update", "", True),
+        (Rule(("item.*",), permitted=("item.update",)), "delete", "", False),
+        (Rule(("item.delete",), permitted=("item.update",)), "update", "", False),
+        (Rule(permitted=()), "update", "", False),
+        (Rule(needs_url=True), "update", "", False),
+        (Rule(needs_url=True), "update", "https://a/b", True),
+        (Rule(needs_url=True), "delete", "", True),
+        (Rule(sayable=("*.delete",), permitted=("item.*",), needs_url=True), "delete", "", True),
+    ],
+)
+def test_what_cannot_be_said_or_is_not_permitted_is_not_owed(
+    rule: Rule, action: str, url: str, *, expected: bool
+) -> None:
+    event = Event("radio", "1", "item", "49", action, url=url)
+    assert matcher(rule).matches(event) is expected
+    assert Index([Version(1, 1, Owed.PUSH, rule, "standard")]).push(event) == ((1,) if expected else ())
+
+
+def test_a_rule_allows_what_its_types_do_not_ask_for() -> None:
+    rule = matcher(Rule(("item.update",), b'{"attributes":{"country":"NO"}}', sayable=("*.update", "*.create")))
+    assert rule.allows(replace(EVENT, action="create"))
+    assert not rule.allows(replace(EVENT, action="delete"))
+    assert not rule.allows(replace(EVENT, action="create", attributes=b'{"country":"SE"}'))
+
+
+def test_what_cannot_be_said_is_counted_once_for_each_who_wanted_it() -> None:
+    tally = Tally()
+    mute = Rule(sayable=("*.update",))
+    rules = [
+        mute,
+        replace(mute, types=("item.*",)),
+        replace(mute, types=("broadcast.*",)),
+        Rule(),
+        Rule(needs_url=True),
+    ]
+    rules += [replace(mute, pattern=b'{"object_id":"49"}'), replace(mute, pattern=b'{"object_id":"50"}')]
+    index = Index([Version(number, 1, Owed.PUSH, rule, "standard") for number, rule in enumerate(rules)], tally)
+    recovered = replace(EVENT, action="recover")
+    assert index.count_push(recovered) == 1
+    assert tally.unsayable == 0
+    assert index.push(recovered) == (3,)
+    assert tally.unsayable == 4
+    assert sorted(index.push(replace(recovered, url="https://a/b"))) == [3, 4]
+    assert tally.unsayable == 7
+    assert sorted(index.push(recovered)) == [3]
+    assert tally.unsayable == 11
+
+
+def test_what_is_not_permitted_is_not_counted_as_unsayable() -> None:
+    tally = Tally()
+    rule = Rule(sayable=("*.update",), permitted=("item.update",))
+    assert Index([Version(1, 1, Owed.PUSH, rule, "standard")], tally).push(Event("p", "1", "item", "1", "delete")) == ()
+    assert tally.unsayable == 0
+
+
 @given(st.lists(RULES, max_size=6), st.lists(EVENTS, max_size=6))
 def test_the_index_says_what_each_matcher_says(rules: list[Rule], events: list[Event]) -> None:
     versions = [Version(number, 1, Owed.PUSH, rule, "standard") for number, rule in enumerate(rules)]
-    index = Index(versions)
+    tally = Tally()
+    index = Index(versions, tally)
     for event in events * 2:
         expected = [each.subscription for each in versions if matcher(each.rule).matches(event)]
+        would = [replace(each.rule, sayable=None, needs_url=False) for each in versions]
+        wanted = sum(matcher(rule).matches(event) for rule in would)
+        before = tally.unsayable
         assert sorted(index.push(event)) == expected
         assert index.count_push(event) == len(expected)
+        assert tally.unsayable - before == wanted - len(expected)
 
 
 @given(st.lists(st.integers(1, 50), unique=True).map(sorted), st.integers(0, 60))

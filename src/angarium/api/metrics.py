@@ -34,6 +34,8 @@ SENTENCES: Final = {
     "deliveries_exhausted_total": "Deliveries that were given up after their last attempt.",
     "deliveries_settled_total": "Deliveries whose end was recorded.",
     "events_accepted_total": "Events that were accepted, and so are on disk.",
+    "entries_folded_total": "Entries of the log that were folded into the current state of their objects.",
+    "events_unsayable_total": "Events that a subscription asked for and its dialect has no word for, counted for each.",
     "is_running": "1 while the engine delivers.",
     "is_store_away": "1 while the store cannot be written.",
     "lanes": "Subscriptions whose lanes are in memory.",

@@ -5,7 +5,7 @@ names all actions of `billing.invoice`. What a pattern sees of an event is `Even
 
 Equal rules are one matcher, and what a type alone decides is remembered: without patterns an event costs one look into
 a dictionary however many have subscribed; with patterns, one evaluation of each distinct one that `core.narrowing`
-does not rule out.
+does not rule out. What a subscription's dialect has no word for is not owed to it, and is counted.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ OBJECT_MAX = 128
 ACTION_MAX = 64
 
 _TYPES_MAX = 1000
+_ENDS = "delete"
 _SHOWN = 80
 _MEMO_NUMBERS_MAX = 2_000_000
 
@@ -135,27 +136,56 @@ _READERS: Mapping[str, Callable[[Event], object]] = {
 }
 
 
-@final
-class Matcher:
-    """A compiled rule. Make it with `matcher`; equal rules are the same object."""
+class _Types:
+    """Some types, wildcards among them, and which they include."""
 
-    __slots__ = ("__weakref__", "_actions", "_all", "_objects", "_pairs", "pattern")
+    __slots__ = ("_actions", "_all", "_objects", "_pairs")
 
-    def __init__(self, rule: Rule) -> None:
-        self.pattern: Pattern | None = compile_pattern(rule.pattern) if rule.pattern else None
-        pairs = [text.rpartition(".")[::2] for text in rule.types if text != "*"]
-        self._all = not rule.types or "*" in rule.types
+    def __init__(self, types: tuple[str, ...], *, is_all: bool = False) -> None:
+        pairs = [text.rpartition(".")[::2] for text in types if text != "*"]
+        self._all = is_all or "*" in types
         self._objects = frozenset(object_ for object_, action in pairs if action == "*")
         self._actions = frozenset(action for object_, action in pairs if object_ == "*")
         self._pairs = frozenset(pairs)
 
-    def wants(self, object_: str, action: str) -> bool:
-        """Say whether the rule's types include this one, whatever its pattern says."""
+    def hold(self, object_: str, action: str) -> bool:
         return self._all or object_ in self._objects or action in self._actions or (object_, action) in self._pairs
 
+
+@final
+class Matcher:
+    """A compiled rule. Make it with `matcher`; equal rules are the same object."""
+
+    __slots__ = ("__weakref__", "_permitted", "_sayable", "_types", "needs_url", "pattern")
+
+    def __init__(self, rule: Rule) -> None:
+        self.pattern: Pattern | None = compile_pattern(rule.pattern) if rule.pattern else None
+        self.needs_url = rule.needs_url
+        self._types = _Types(rule.types, is_all=not rule.types)
+        self._sayable = None if rule.sayable is None else _Types(rule.sayable)
+        self._permitted = None if rule.permitted is None else _Types(rule.permitted)
+
+    def wants(self, object_: str, action: str) -> bool:
+        """Say whether the rule's types include this one and it is permitted, whatever its pattern says."""
+        if self._permitted is not None and not self._permitted.hold(object_, action):
+            return False
+        return self._types.hold(object_, action)
+
+    def says(self, object_: str, action: str, *, has_url: bool) -> bool:
+        """Say whether the dialect can tell of such an event; of what was deleted it can without a url."""
+        if self.needs_url and not has_url and action != _ENDS:
+            return False
+        return self._sayable is None or self._sayable.hold(object_, action)
+
     def matches(self, event: Event, view: EventView | None = None) -> bool:
-        """Say whether an event is wanted; give its `view` when several matchers look at it."""
+        """Say whether an event is wanted and sayable; give its `view` when several matchers look at it."""
         if not self.wants(event.object, event.action):
+            return False
+        return self.allows(event, view)
+
+    def allows(self, event: Event, view: EventView | None = None) -> bool:
+        """Say whether an event is sayable and the pattern matches it, whatever the types say."""
+        if not self.says(event.object, event.action, has_url=bool(event.url)):
             return False
         return self.pattern is None or self.pattern.matches(EventView(event) if view is None else view)
 
@@ -174,11 +204,28 @@ def matcher(rule: Rule) -> Matcher:
 # -- all of a tenant's -------------------------------------------------------------------------------------------------
 
 
+class Tally:
+    """Count what is found on the way: `unsayable` events, once for each subscription that wanted one."""
+
+    __slots__ = ("unsayable",)
+
+    def __init__(self) -> None:
+        self.unsayable = 0
+
+
 class _Answer(Struct, frozen=True):
-    """What a type decides: who is owed it at once, and who when a pattern matches."""
+    """What a type decides: who is owed it at once, and who when a pattern matches.
+
+    `unsaid` holds each matcher that wants it and whose dialect cannot say it, with the count of its subscriptions.
+    """
 
     numbers: tuple[int, ...]
     patterned: Narrowing[tuple[int, ...]] | None
+    unsaid: tuple[tuple[Matcher, int], ...] = ()
+
+
+_Type = tuple[str, str]
+_Wanted = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @final
@@ -186,53 +233,80 @@ class Index:
     """The versions of one tenant's subscriptions that are in force at one moment, at most one of each.
 
     Only those that are owed a push count. A version whose pattern cannot be compiled raises `FieldError`; none is
-    stored that was not compiled before.
+    stored that was not compiled before. `tally` counts what is pushed to nobody for want of a word.
     """
 
-    def __init__(self, versions: Iterable[Version]) -> None:
+    def __init__(self, versions: Iterable[Version], tally: Tally | None = None) -> None:
         groups: defaultdict[Rule, list[int]] = defaultdict(list)
         for version in versions:
             if version.owed is Owed.PUSH:
                 groups[version.rule].append(version.subscription)
         self._groups = [(matcher(rule), numbers) for rule, numbers in groups.items()]
-        self._memo: dict[tuple[str, str], _Answer] = {}
-        self._answers: dict[tuple[int, ...], _Answer] = {}
+        self._memo: dict[_Type, _Answer] = {}
+        # What a type decides for events without a url; the same as for all others unless somebody needs one.
+        self._bare = {} if any(rule.needs_url for rule, _ in self._groups) else self._memo
+        self._answers: dict[_Wanted, _Answer] = {}
         self._held = 0
+        self._tally = tally or Tally()
 
     def push(self, event: Event) -> tuple[int, ...]:
         """Return the numbers of the subscriptions that an event is to be pushed to, in no particular order."""
-        answer = self._memo.get((event.object, event.action)) or self._look(event.object, event.action)
+        answer = self._answer_to(event)
+        if answer.unsaid:
+            self._count_unsayable(answer, event)
         if answer.patterned is None:
             return answer.numbers
         return tuple(chain(answer.numbers, *answer.patterned.matching(EventView(event))))
 
     def count_push(self, event: Event) -> int:
         """Return how many subscriptions an event is to be pushed to."""
-        answer = self._memo.get((event.object, event.action)) or self._look(event.object, event.action)
+        answer = self._answer_to(event)
         if answer.patterned is None:
             return len(answer.numbers)
         return len(answer.numbers) + sum(map(len, answer.patterned.matching(EventView(event))))
 
-    def _look(self, object_: str, action: str) -> _Answer:
+    def _answer_to(self, event: Event) -> _Answer:
+        memo = self._memo if event.url else self._bare
+        return memo.get((event.object, event.action)) or self._look(event)
+
+    def _count_unsayable(self, answer: _Answer, event: Event) -> None:
+        view = EventView(event)
+        for rule, count in answer.unsaid:
+            if rule.pattern is None or rule.pattern.matches(view):
+                self._tally.unsayable += count
+
+    def _look(self, event: Event) -> _Answer:
         """Find out what a type decides, and remember it; types that decide the same share one answer."""
-        wanted = tuple(place for place, (rule, _) in enumerate(self._groups) if rule.wants(object_, action))
+        wanted = self._wanted(event.object, event.action, has_url=bool(event.url))
         answer = self._answers.get(wanted)
         if answer is None:
-            answer = self._answer(wanted)
-        size = 1 + len(wanted) + len(answer.numbers)
+            answer = self._answer(*wanted)
+        size = 1 + len(wanted[0]) + len(wanted[1]) + len(answer.numbers)
         if self._held + size > _MEMO_NUMBERS_MAX:
             self._memo.clear()
+            self._bare.clear()
             self._answers.clear()
             self._held = 0
         self._held += 1 if wanted in self._answers else size
-        self._answers[wanted] = self._memo[object_, action] = answer
+        memo = self._memo if event.url else self._bare
+        self._answers[wanted] = memo[event.object, event.action] = answer
         return answer
 
-    def _answer(self, wanted: tuple[int, ...]) -> _Answer:
+    def _wanted(self, object_: str, action: str, *, has_url: bool) -> _Wanted:
+        """Return which groups want a type: those that can be told of it, and those that cannot."""
+        said: list[int] = []
+        unsaid: list[int] = []
+        for place, (rule, _) in enumerate(self._groups):
+            if rule.wants(object_, action):
+                (said if rule.says(object_, action, has_url=has_url) else unsaid).append(place)
+        return tuple(said), tuple(unsaid)
+
+    def _answer(self, said: tuple[int, ...], unsaid: tuple[int, ...]) -> _Answer:
         plain: list[int] = []
         patterned: defaultdict[Pattern, list[int]] = defaultdict(list)
-        for place in wanted:
+        for place in said:
             rule, numbers = self._groups[place]
             (plain if rule.pattern is None else patterned[rule.pattern]).extend(numbers)
         grouped = [(pattern, tuple(numbers)) for pattern, numbers in patterned.items()]
-        return _Answer(tuple(plain), Narrowing(grouped) if grouped else None)
+        missed = tuple((self._groups[place][0], len(self._groups[place][1])) for place in unsaid)
+        return _Answer(tuple(plain), Narrowing(grouped) if grouped else None, missed)

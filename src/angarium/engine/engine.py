@@ -317,6 +317,7 @@ class LogEngine:
             "deliveries_exhausted_total": self._lanes.exhausted,
             "deliveries_settled_total": self._settler.rows,
             "requests_in_flight": self._lanes.in_flight,
+            "events_unsayable_total": self._registry.tally.unsayable,
             "lanes": len(lanes) + len(asleep),
             "lanes_asleep": len(asleep),
             "lanes_behind": sum(courier.lane.is_behind for courier in lanes) + len(asleep),

@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from angarium.core.matching import Index, in_force, matcher
+from angarium.core.matching import Index, Tally, in_force, matcher
 from angarium.core.partitioning import partition_of
 from angarium.model.event import Kind
 from angarium.model.subscription import Owed
@@ -32,10 +32,16 @@ class TenantSubscriptions:
     """All living subscriptions of one tenant, with their versions."""
 
     def __init__(
-        self, project: Project | None, tenant: str, subscriptions: Sequence[Subscription], versions: Sequence[Version]
+        self,
+        project: Project | None,
+        tenant: str,
+        subscriptions: Sequence[Subscription],
+        versions: Sequence[Version],
+        tally: Tally | None = None,
     ) -> None:
         self.project = project
         self.tenant = tenant
+        self._tally = tally or Tally()
         self.subscriptions: Mapping[int, Subscription] = {each.number: each for each in subscriptions}
         self._versions: dict[int, list[Version]] = {each.number: [] for each in subscriptions}
         for version in versions:
@@ -71,6 +77,12 @@ class TenantSubscriptions:
             return version.owed if entry.target == number else Owed.NOTHING
         return version.owed if version.owed and matcher(version.rule).matches(event) else Owed.NOTHING
 
+    def allows(self, number: int, event: Event) -> bool:
+        """Say whether a subscription may be pushed an event now, whatever types it asks for."""
+        versions = self._versions.get(number)
+        latest = versions[-1] if versions else None
+        return latest is not None and latest.owed is Owed.PUSH and matcher(latest.rule).allows(event)
+
     def latest_of(self, number: int) -> int:
         """Return the offset from which on a subscription's latest version is in force; 0 when it has none."""
         versions = self._versions.get(number)
@@ -93,7 +105,7 @@ class TenantSubscriptions:
 
     def _index_at(self, offset: int) -> Index:
         found = (in_force(versions, offset) for versions in self._versions.values())
-        return Index([version for version in found if version is not None])
+        return Index([version for version in found if version is not None], self._tally)
 
 
 class Registry:
@@ -101,6 +113,7 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.tally = Tally()
         self._kept: OrderedDict[tuple[str, str], TenantSubscriptions] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Task[TenantSubscriptions]] = {}
         self._turn: dict[tuple[str, str], int] = {}
@@ -142,7 +155,7 @@ class Registry:
                 break  # Nothing has changed while it was read.
         if project is not None:
             project = self._projects.setdefault(owner[0], project)  # One for all its tenants.
-        found = TenantSubscriptions(project, owner[1], subscriptions, versions)
+        found = TenantSubscriptions(project, owner[1], subscriptions, versions, self.tally)
         self._keep(owner, found)
         return found
 
