@@ -76,7 +76,7 @@ class Traits(Struct, frozen=True):
 
     `secret_options` are kept encrypted and never shown. A dialect that `is_fat` needs an object's data: an event
     without any is sent with the data that the object had. One that `merges` sends, when a delivery is due again, one
-    that holds what came since as well.
+    that holds what came since as well. One that `asks_window` wants to be told from when to when a resync is to go.
     """
 
     actions: Mapping[str, str] | None = None
@@ -86,6 +86,7 @@ class Traits(Struct, frozen=True):
     secret_options: tuple[str, ...] = ()
     is_fat: bool = False
     merges: bool = False
+    asks_window: bool = False
 
 
 class Dialect(Struct, frozen=True):

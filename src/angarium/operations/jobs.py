@@ -1,4 +1,4 @@
-"""Send past events again, one or many: at once, or as jobs, which the engine runs; and look after those jobs."""
+"""Send past events again, one or many: at once, or as jobs, which the engine runs; and look after all jobs."""
 
 from __future__ import annotations
 
@@ -93,22 +93,8 @@ class Jobs:
     async def _start(
         self, reach: Reach, kind: str, spec: dict[str, Any], *, subscription: Subscription | None, tenant: str
     ) -> Job:
-        now_ms, number = self._context.clock.now().wall_ms, await self._store.number("job")
-        job = Job(
-            number=number,
-            id=self._context.ids.numbered(PREFIX, number, now_ms),
-            project=reach.project,
-            tenant=tenant,
-            kind=kind,
-            state=JobState.RUNNING,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            subscription=subscription.number if subscription is not None else 0,
-            spec={name: value for name, value in spec.items() if value is not None},
-        )
-        await self._store.put_job(job)
-        self._context.engine.start(job)
-        return job
+        number = subscription.number if subscription is not None else 0
+        return await start_job(self._context, reach, kind, spec, subscription=number, tenant=tenant)
 
     # -- jobs -------------------------------------------------------------------------------------------------------
 
@@ -141,3 +127,33 @@ class Jobs:
     async def subscription_of(self, job: Job) -> Subscription | None:
         """Return the subscription that a job is for, while there is one."""
         return await self._store.subscription(job.subscription) if job.subscription else None
+
+
+async def start_job(  # noqa: PLR0913  what a job is made of
+    context: Context,
+    reach: Reach,
+    kind: str,
+    spec: dict[str, Any],
+    *,
+    subscription: int,
+    tenant: str,
+    detail: str = "",
+) -> Job:
+    """Store a job and have the engine run it; members of `spec` that are None are left out."""
+    now_ms, number = context.clock.now().wall_ms, await context.store.number("job")
+    job = Job(
+        number=number,
+        id=context.ids.numbered(PREFIX, number, now_ms),
+        project=reach.project,
+        tenant=tenant,
+        kind=kind,
+        state=JobState.RUNNING,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        subscription=subscription,
+        spec={name: value for name, value in spec.items() if value is not None},
+        detail=detail,
+    )
+    await context.store.put_job(job)
+    context.engine.start(job)
+    return job

@@ -102,6 +102,10 @@ class FakeEngine:
     def stop(self, job: int) -> None:
         self.stopped.append(job)
 
+    async def folded(self) -> None:
+        while await self.store.fold_objects(limit=100) == 100:
+            pass
+
     def lane(self, subscription: Subscription) -> LaneView:
         return self.views.get(subscription.number, LaneView())
 

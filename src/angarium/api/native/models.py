@@ -155,6 +155,15 @@ class ReplayAsked(Asked):
     )
 
 
+class ResyncAsked(Asked):
+    """Which objects a subscription is sent as they stand."""
+
+    from_: str | None = Field(None, alias="from", description="Those from this moment on, where they have a window.")
+    until: str | None = Field(None, description="Those until this moment, itself included.")
+    objects: list[str] | None = Field(None, description="Such as item; left out: all that the subscription selects.")
+    actor: dict[str, Any] | None = Field(None, description="Who asks, as receivers are told; left out: the key's.")
+
+
 class DeliveryAsked(Asked):
     """Which deliveries, as the list's query has it."""
 
@@ -221,6 +230,19 @@ class DeliveryFilter(Window):
 
 class DeliveryPage(PageQuery, DeliveryFilter):
     """Which page of which deliveries."""
+
+
+class ObjectQuery(Query):
+    """Whose object."""
+
+    tenant: str | None = Field(None, description="Left out: default, or the key's own.")
+
+
+class ObjectPage(ObjectQuery):
+    """Which page of whose objects."""
+
+    limit: int = Field(50, ge=1, le=250)
+    after: str | None = Field(None, max_length=2048, description="The `next` of a page.")
 
 
 class JobQuery(PageQuery):

@@ -23,6 +23,7 @@ _TAGS: Final = (
     ("Subscriptions", "Say who wants to know, where, and how."),
     ("Feeds", "Pull what was or would be pushed."),
     ("Events", "Look into the log."),
+    ("Objects", "See objects as they stand."),
     ("Deliveries", "See what became of each request, and send again."),
     ("Jobs", "Follow what takes longer."),
     ("Projects", "Push APIs that are offered."),

@@ -14,7 +14,9 @@ from angarium.operations.events import Events
 from angarium.operations.feeds import Feeds
 from angarium.operations.jobs import Jobs
 from angarium.operations.keys import Keys
+from angarium.operations.objects import Objects
 from angarium.operations.projects import Projects
+from angarium.operations.resyncing import Resyncs
 from angarium.operations.subscriptions import Subscriptions
 from angarium.operations.tenants import Tenants
 
@@ -34,6 +36,8 @@ class Operations:
     events: Events
     deliveries: Deliveries
     jobs: Jobs
+    resyncs: Resyncs
+    objects: Objects
     context: Context
 
     @classmethod
@@ -49,6 +53,8 @@ class Operations:
             events=Events(context),
             deliveries=deliveries,
             jobs=Jobs(context, deliveries),
+            resyncs=Resyncs(context),
+            objects=Objects(context),
             context=context,
         )
 

@@ -169,10 +169,25 @@ _ATTEMPT = _record(
     ),
     response=_null(_record("What came back; the first KiB of its body.", status=WHOLE, body=TEXT)),
 )
+_OBJECT = _record(
+    "An object as it stands. `event` is its last one, `occurred_at` when that occurred; `data` is of the last that had "
+    "any.",
+    ("data", "attributes", "url"),
+    tenant=TEXT,
+    object=TEXT,
+    object_id=TEXT,
+    action=TEXT,
+    data=ANY,
+    attributes=OBJECT,
+    url=TEXT,
+    event=TEXT,
+    occurred_at=MOMENT,
+    updated_at=MOMENT,
+)
 _JOB = _record(
-    "A replay, or many deliveries sent again. `done` counts what has been settled.",
+    "A resync, a replay, or many deliveries sent again. `done` counts what has been settled.",
     id=TEXT,
-    kind=_one_of("replay", "redeliver"),
+    kind=_one_of("replay", "redeliver", "resync", "export"),
     state=_one_of("running", "done", "cancelled", "failed"),
     tenant=_null(TEXT),
     subscription=_null(TEXT),
@@ -224,6 +239,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "DeliveryOrJob": {"anyOf": [_ref("Delivery"), _ref("Job")]},
     "Job": _JOB,
+    "Object": _OBJECT,
     "FeedEntry": _FEED_ENTRY,
     "FeedPage": _record("What comes after a cursor.", data=_some(_ref("FeedEntry")), next=TEXT),
     "Addresses": _record("Where pushes come from.", addresses=_some(TEXT)),
@@ -235,7 +251,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     **{
         f"{name}List": _listed(name)
-        for name in ("Project", "Tenant", "Key", "Subscription", "Event", "Delivery", "Job")
+        for name in ("Project", "Tenant", "Key", "Subscription", "Event", "Delivery", "Job", "Object")
     },
 }
 """All answers, by their names under `components`."""

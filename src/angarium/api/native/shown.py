@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from angarium.model.delivery import Attempt
-    from angarium.model.event import Entry
+    from angarium.model.event import Entry, ObjectState
     from angarium.model.ids import Ids
     from angarium.model.registry import ApiKey, Job, Project, Tenant
     from angarium.model.subscription import Subscription
@@ -127,6 +127,27 @@ def event(ids: Ids, entry: Entry) -> Document:
         document["url"] = it.url
     occurred_us = it.occurred_us or entry.accepted_ms * 1000
     return {**document, "occurred_at": format_us(occurred_us), "accepted_at": format_ms(entry.accepted_ms)}
+
+
+def object_state(ids: Ids, found: ObjectState) -> Document:
+    """Show an object as it stands; members that it does not have are left out."""
+    document: Document = {
+        "tenant": found.tenant,
+        "object": found.object,
+        "object_id": found.object_id,
+        "action": found.action,
+    }
+    for name, text in (("data", found.data), ("attributes", found.attributes)):
+        if text:
+            document[name] = msgspec.Raw(text)
+    if found.url:
+        document["url"] = found.url
+    return {
+        **document,
+        "event": ids.event(found.partition, found.offset, found.accepted_ms),
+        "occurred_at": format_us(found.occurred_us or found.accepted_ms * 1000),
+        "updated_at": format_ms(found.accepted_ms),
+    }
 
 
 def feed_entry(found: FeedEntry) -> Document:

@@ -14,6 +14,7 @@ from angarium.api.native.models import (
     FeedQuery,
     Nothing,
     ReplayAsked,
+    ResyncAsked,
     RotationAsked,
     SubscriptionAsked,
     SubscriptionChange,
@@ -24,6 +25,7 @@ from angarium.api.native.registry import page_of
 from angarium.api.native.routing import InReach, NativeRoute, gatekeeper, json_response
 from angarium.api.native.streaming import stream_response, wants_stream
 from angarium.core.scopes import Call
+from angarium.operations import resyncing
 from angarium.operations.examples import send_example
 
 router = APIRouter(route_class=NativeRoute, strict_content_type=False)
@@ -115,6 +117,14 @@ async def try_subscription(do: Do, reach: InReach, subscription: str, _: Nothing
 async def replay(do: Do, reach: InReach, subscription: str, asked: ReplayAsked) -> Response:
     """Send past events again, in their order, with the same ids."""
     job = await do.jobs.replay(reach, subscription, from_=asked.from_, until=asked.until, state=asked.state)
+    return json_response(shown.job(job, await do.jobs.subscription_of(job)), 202)
+
+
+@router.post(_ONE + "/resync", **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Job", status=202, problems=(409,)))
+async def resync(do: Do, reach: InReach, subscription: str, asked: ResyncAsked) -> Response:
+    """Send objects as they stand, as if they had just been created; nothing is deleted."""
+    wanted = resyncing.ResyncAsked(asked.from_, asked.until, asked.objects, asked.actor)
+    job = await do.resyncs.resync(reach, subscription, wanted)
     return json_response(shown.job(job, await do.jobs.subscription_of(job)), 202)
 
 
