@@ -22,10 +22,11 @@ GROUPS = {
     "events": ["list", "show"],
     "jobs": ["list", "show", "cancel"],
     "keys": ["list", "create", "delete"],
+    "objects": ["list", "show"],
     "projects": ["list", "create", "show", "delete"],
     "subscriptions": [
         *("list", "create", "update", "show", "delete", "pause", "resume", "disable", "verify", "test", "rotate"),
-        "replay",
+        *("replay", "resync"),
     ],
 }
 SINGLE = [[name] for name in COMMANDS if name not in GROUPS]

@@ -18,16 +18,17 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ("2h", "2026-11-22T10:00:00.000Z"),
         ("90s", "2026-11-22T11:58:30.000Z"),
         ("1.5d", "2026-11-21T00:00:00.000Z"),
+        ("+2h", "2026-11-22T14:00:00.000Z"),
         ("2026-11-22T09:00:00Z", "2026-11-22T09:00:00.000Z"),
         ("2026-11-22T10:00:00+01:00", "2026-11-22T09:00:00.000Z"),
         ("2026-11-22", "2026-11-22T00:00:00.000Z"),
     ],
 )
-def test_a_moment_is_one_or_a_span_back(text: str | None, expected: str | None) -> None:
+def test_a_moment_is_one_or_a_span_from_now(text: str | None, expected: str | None) -> None:
     assert reading.moment(text, field="--since", now=NOON) == expected
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "2h ago", "-2h", "2026-13-01"])
+@pytest.mark.parametrize("text", ["yesterday", "", "2h ago", "-2h", "++2h", "2026-13-01"])
 def test_what_is_no_moment_is_said_with_an_example(text: str) -> None:
     with pytest.raises(FieldError, match="2026-11-22T09:00:00Z"):
         reading.moment(text, field="--since", now=NOON)

@@ -1,4 +1,4 @@
-"""List, show and cancel jobs: replays, and deliveries made again by the many."""
+"""List, show and cancel jobs: resyncs, replays, and deliveries made again by the many."""
 
 from __future__ import annotations
 

@@ -16,16 +16,21 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604
 
 
 def moment(text: str | None, *, field: str, now: datetime) -> str | None:
-    """Return a moment in RFC 3339, given as one, or as a span before `now` such as `2h`; None stays None."""
+    """Return a moment in RFC 3339; None stays None.
+
+    It is given as one, as a span before `now` such as `2h`, or as one after it such as `+2h`.
+    """
     if text is None:
         return None
+    if text.startswith("+") and _SPAN.fullmatch(text[1:]):
+        return _written(now + timedelta(seconds=span_s(text[1:], field=field)))
     if _SPAN.fullmatch(text):
         return _written(now - timedelta(seconds=span_s(text, field=field)))
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise FieldError(
-            field, f"{text!r} is no moment; write 2026-11-22T09:00:00Z, or a span back from now: 30m, 2h, 7d"
+            field, f"{text!r} is no moment; write 2026-11-22T09:00:00Z, or a span: 2h back from now, +2h on from it"
         ) from None
     return _written(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
 

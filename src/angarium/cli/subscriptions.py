@@ -1,4 +1,4 @@
-"""Say who wants which events, where, and how: create, change, pause, resume, test, rotate, replay."""
+"""Say who wants which events, where, and how: create, change, pause, resume, test, rotate, resync, replay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from angarium.cli import reading
 from angarium.cli.command import Session, argument, client_command, group, option
 from angarium.cli.listing import After, Limit, Tenant, show_list
 from angarium.cli.replay import replay
+from angarium.cli.resync import resync
 from angarium.errors import FieldError
 
 subscriptions = group("subscriptions", "Say who wants which events, where, and how.")
@@ -273,6 +274,7 @@ def rotate(
 
 
 subscriptions.add_command(replay)
+subscriptions.add_command(resync)
 
 
 def _act(session: Session, subscription: str, verb: str, done: str) -> None:
