@@ -45,7 +45,7 @@ def _modules(*folders: Path) -> list[Path]:
 
 
 OURS = _modules(PACKAGE)
-ALL = _modules(PACKAGE, ROOT / "tests", ROOT / "bench")
+ALL = _modules(PACKAGE, ROOT / "tests", ROOT / "bench", ROOT / "examples")
 DECIDING = [path for path in _modules(PACKAGE / "core", PACKAGE / "dialects") if path.name != "__init__.py"]
 
 
