@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from angarium.dialects.salesking import SALESKING
 from angarium.dialects.standard import STANDARD
 from angarium.errors import FieldError
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
     from angarium.dialects.dialect import Dialect
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({dialect.name: dialect for dialect in (STANDARD,)})
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {dialect.name: dialect for dialect in (STANDARD, SALESKING)}
+)
 """All dialects, by name."""
 
 
