@@ -50,6 +50,10 @@ class Fault(StrEnum):
     WRONG_SECRET = "wrong_secret"  # noqa: S105  the name of a fault
     STALE = "stale"
     FUTURE = "future"
+    WRONG_KEY = "wrong_key"
+    OTHER_TENANT = "other_tenant"
+    BAD_ALGORITHM = "bad_algorithm"
+    BAD_FORM = "bad_form"
 
 
 class Verified(Struct, frozen=True):
@@ -284,9 +288,7 @@ def _undecoded(body: bytes, claim: _Claim, keys: Sequence[_Key]) -> Problem | No
 
 
 def _rewritten(body: bytes, claim: _Claim, keys: Sequence[_Key]) -> Problem | None:
-    if len(body) > _REWRITTEN_MAX:
-        return None
-    for spelling, how in _spellings(body):
+    for spelling, how in spellings(body):
         content = signed_content(claim.message_id, claim.sent_at_s, spelling)
         if spelling != body and any(_signs(key, claim, content) for key in keys):
             return Problem(
@@ -297,7 +299,13 @@ def _rewritten(body: bytes, claim: _Claim, keys: Sequence[_Key]) -> Problem | No
     return None
 
 
-def _spellings(body: bytes) -> Iterator[tuple[bytes, str]]:
+def spellings(body: bytes, envelope: Sequence[str] = _ENVELOPE) -> Iterator[tuple[bytes, str]]:
+    """Yield what a body may have been before something rewrote it, and how that differs from what came.
+
+    `envelope` is the order of a JSON object's members as they are sent.
+    """
+    if len(body) > _REWRITTEN_MAX:
+        return
     yield body.strip(), "without the white space around it"
     yield body + b"\n", "with a line break at its end"
     yield body.replace(b"\r\n", b"\n"), "with LF for line breaks"
@@ -305,13 +313,15 @@ def _spellings(body: bytes) -> Iterator[tuple[bytes, str]]:
     yield body.removeprefix(b"\xef\xbb\xbf"), "without a byte order mark"
     yield _BETWEEN_TOKENS.sub(rb"\1", body), "JSON without white space"
     try:
-        yield from _json_spellings(json.loads(body))
+        yield from _json_spellings(json.loads(body), envelope)
     except (ValueError, RecursionError):
         return
 
 
-def _json_spellings(value: object) -> Iterator[tuple[bytes, str]]:
-    for (order, ordered), (style, written), is_ascii in product(_orders(value), _STYLES.items(), (False, True)):
+def _json_spellings(value: object, envelope: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+    for (order, ordered), (style, written), is_ascii in product(
+        _orders(value, envelope), _STYLES.items(), (False, True)
+    ):
         text = json.dumps(ordered, ensure_ascii=is_ascii, **written)
         how = f"JSON {style}{order}{', in ASCII' if is_ascii else ''}"
         yield text.encode("utf-8", "surrogatepass"), how
@@ -328,18 +338,18 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _orders(value: object) -> Iterator[tuple[str, object]]:
+def _orders(value: object, envelope: Sequence[str]) -> Iterator[tuple[str, object]]:
     """Return a JSON value with its members as they are, sorted, and as our own envelope has them."""
     yield "", value
     yield ", its members sorted", json.loads(json.dumps(value, sort_keys=True))
-    yield ", its members in the order of the envelope", _as_envelope(value)
+    yield ", its members in the order of the envelope", _as_envelope(value, envelope)
 
 
-def _as_envelope(value: object) -> object:
+def _as_envelope(value: object, envelope: Sequence[str]) -> object:
     if not isinstance(value, dict):
         return value
-    known = {name: value[name] for name in _ENVELOPE if name in value}
+    known = {name: value[name] for name in envelope if name in value}
     events = known.get("events")
     if isinstance(events, list):
-        known["events"] = [_as_envelope(event) for event in events]
+        known["events"] = [_as_envelope(event, envelope) for event in events]
     return {**known, **{name: member for name, member in value.items() if name not in known}}
