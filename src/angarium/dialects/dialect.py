@@ -77,6 +77,8 @@ class Traits(Struct, frozen=True):
     `secret_options` are kept encrypted and never shown. A dialect that `is_fat` needs an object's data: an event
     without any is sent with the data that the object had. One that `merges` sends, when a delivery is due again, one
     that holds what came since as well. One that `asks_window` wants to be told from when to when a resync is to go.
+    One that `is_single` sends each event alone, whatever a policy says. What `outlasts` maps stays the last action of
+    an object when one of those actions follows it in the same delivery.
     """
 
     actions: Mapping[str, str] | None = None
@@ -87,6 +89,8 @@ class Traits(Struct, frozen=True):
     is_fat: bool = False
     merges: bool = False
     asks_window: bool = False
+    is_single: bool = False
+    outlasts: Mapping[str, Sequence[str]] = {}
 
 
 class Dialect(Struct, frozen=True):
@@ -98,6 +102,9 @@ class Dialect(Struct, frozen=True):
     raises `FieldError`. `check_secret(text, options)` returns a given secret as it is kept;
     `make_secret(dice, options)` makes one of 32 random bytes: as it is kept, and as its receiver is shown it.
     `narrow(rule, options)` returns a rule with what this dialect cannot say to such a subscription left out.
+    `address(url, tenant)` returns where a subscription's url leads, for it may hold what stands for something else.
+    `handshake(url, id, token)` is what verifies a subscription (None: what its project says); the id is what the
+    dialect's own API calls it.
     `reserved_headers` (`name` or `name-*`) are what a subscription may not set itself.
     """
 
@@ -113,3 +120,5 @@ class Dialect(Struct, frozen=True):
     make_secret: Callable[[bytes, Mapping[str, Any]], tuple[bytes, str]]
     reserved_headers: Sequence[str] = ()
     narrow: Callable[[Rule, Mapping[str, Any]], Rule] = lambda rule, _: rule
+    address: Callable[[str, str], str] = lambda url, _: url
+    handshake: Callable[[str, str, str], Handshake] | None = None

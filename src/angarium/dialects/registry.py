@@ -5,7 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from angarium.dialects.crowdmanager import CROWDMANAGER
+from angarium.dialects.dashboard import DASHBOARD
+from angarium.dialects.radiomanager import RADIOMANAGER
 from angarium.dialects.salesking import SALESKING
+from angarium.dialects.springest import SPRINGEST
 from angarium.dialects.standard import STANDARD
 from angarium.errors import FieldError
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from angarium.dialects.dialect import Dialect
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {dialect.name: dialect for dialect in (STANDARD, SALESKING)}
+    {dialect.name: dialect for dialect in (STANDARD, RADIOMANAGER, CROWDMANAGER, SALESKING, DASHBOARD, SPRINGEST)}
 )
 """All dialects, by name."""
 

@@ -142,5 +142,9 @@ class Subscription(Struct, frozen=True):
 
     @property
     def all_options(self) -> dict[str, Any]:
-        """Return what the dialect goes by, but for the secret options."""
-        return {**self.options, **self.facts}
+        """Return what the dialect goes by, but for the secret options: `url`, `tenant` and `id` are among it.
+
+        The id is what the dialect's own API calls it, where that made it.
+        """
+        own = {"url": self.url, "tenant": self.tenant, "id": self.external_id or self.id}
+        return {**self.options, **self.facts, **own}
