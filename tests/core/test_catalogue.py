@@ -10,14 +10,14 @@ from angarium.core.catalogue import Catalogue, Schema, Template, check_objects, 
 from angarium.errors import FieldError
 from angarium.model.registry import Project
 
-ACTIONS = ("create", "update", "delete")
+ACTIONS = {"create": "create", "update": "update", "delete": "delete"}
 
 
 def catalogue(named: dict[str, Any], /, **own: Any) -> Catalogue:
     return Catalogue.of(Project("radio", "standard", 0, 0, named), **own)
 
 
-def refused(objects: object, actions: tuple[str, ...] | None = None) -> FieldError:
+def refused(objects: object, actions: dict[str, str] | None = None) -> FieldError:
     with pytest.raises(FieldError) as caught:
         check_objects(objects, actions=actions)
     return caught.value

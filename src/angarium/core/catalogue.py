@@ -1,8 +1,9 @@
 """Say what a project's events may be: which objects and actions, where they are fetched, what their data looks like.
 
 A project names its objects in its own `objects`, or leaves it to its dialect's catalogue; where neither names any,
-every object may be published. A project is compiled once, and what a type was found to be is remembered. Reading what
-is published is `core.accepting`'s.
+every object may be published. An action may be said in canonical words or in the dialect's own; canonical is what it is
+known as from here on. A project is compiled once, and what a type was found to be is remembered. Reading what is
+published is `core.accepting`'s.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 from angarium.core import jsontext
 from angarium.core.matching import ACTION, ACTION_MAX, OBJECT, OBJECT_MAX
+from angarium.core.vocabulary import canonical_words, meanings
 from angarium.errors import FieldError
 from angarium.model.registry import Project
 
@@ -111,7 +113,7 @@ class EventType(Struct, frozen=True):
 
 
 class _Object(Struct, frozen=True):
-    """What a project says of one object: its actions (None: any), and the rest as given."""
+    """What a project says of one object: its canonical actions (None: any), and the rest as given."""
 
     actions: tuple[str, ...] | None
     window: str
@@ -123,10 +125,11 @@ class _Object(Struct, frozen=True):
 class Catalogue:
     """The event types of one project. Make it with `Catalogue.of`."""
 
-    def __init__(self, project: str, objects: Mapping[str, _Object], actions: tuple[str, ...] | None) -> None:
+    def __init__(self, project: str, objects: Mapping[str, _Object], actions: Mapping[str, str] | None) -> None:
         self._project = project
         self._objects = objects
-        self._any = _Object(actions, "", None, None)
+        self._words = canonical_words(actions or {})
+        self._any = _Object(_canonical(actions), "", None, None)
         self._memo: dict[tuple[str, str], EventType] = {}
 
     @classmethod
@@ -134,17 +137,18 @@ class Catalogue:
         cls,
         project: Project,
         *,
-        actions: Collection[str] | None = None,
+        actions: Mapping[str, str] | None = None,
         objects: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Catalogue:
-        """Compile a project's catalogue; `actions` and `objects` are its dialect's own (None: it takes any).
+        """Compile a project's catalogue; `actions`, canonical to own, and `objects` are its dialect's (None: any).
 
-        `FieldError` as `check_objects` when it cannot be compiled.
+        What a project leaves out of an object that its dialect knows is the dialect's. `FieldError` as `check_objects`
+        when it cannot be compiled.
         """
-        own = tuple(actions) if actions is not None else None
-        named = project.objects or objects or {}
-        compiled = {name: _compile(f"objects.{name}", each, own) for name, each in named.items()}
-        return cls(project.name, compiled, own)
+        known = objects or {}
+        named = {name: {**known.get(name, {}), **each} for name, each in project.objects.items()} or known
+        compiled = {name: _compile(f"objects.{name}", each, actions) for name, each in named.items()}
+        return cls(project.name, compiled, actions)
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -155,22 +159,30 @@ class Catalogue:
         """Return the member of an object's data that a resync's window is about; empty where there is none."""
         return self._objects.get(object_, self._any).window
 
+    def canonical(self, action: str) -> str:
+        """Return the canonical word for an action; one that is unknown stays as it is."""
+        return self._words.get(action, action)
+
     def type_of(self, object_: str, action: str) -> EventType:
-        """Return what the project says of a type; `FieldError` (`object`, `action`) when it is not among its own."""
+        """Return what the project says of a type, its action canonical from then on.
+
+        `FieldError` (`object`, `action`) when it is not among its own.
+        """
         return self._memo.get((object_, action)) or self._look(object_, action)
 
     def _look(self, object_: str, action: str) -> EventType:
         found = self._objects.get(object_)
         if found is None:
             found = self._unnamed(object_)
-        if found.actions is not None and action not in found.actions:
+        meant = self.canonical(action)
+        if found.actions is not None and meant not in found.actions:
             raise FieldError(
                 "action", f"is {action[:_SHOWN]!r}, which {object_} does not have; it has {_list(found.actions)}"
             )
-        _check_action(action, "action")
+        _check_action(meant, "action")
         if len(self._memo) >= _MEMO_MAX:
             self._memo.clear()
-        kept = self._memo[object_, action] = EventType(object_, action, found.url, found.schema)
+        kept = self._memo[object_, action] = EventType(object_, meant, found.url, found.schema)
         return kept
 
     def _unnamed(self, object_: str) -> _Object:
@@ -184,11 +196,11 @@ class Catalogue:
         return self._any
 
 
-def check_objects(objects: object, *, actions: Collection[str] | None = None) -> dict[str, Any]:
+def check_objects(objects: object, *, actions: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a project's `objects` as they are kept, members that are null left out.
 
-    `actions` are the dialect's own (None: it takes any). `FieldError` (`objects.item.schema`) names the first wrong or
-    unknown member.
+    `actions` are the dialect's, canonical to own (None: it takes any). `FieldError` (`objects.item.schema`) names the
+    first wrong or unknown member.
     """
     if objects is None:
         return {}
@@ -201,7 +213,7 @@ def check_objects(objects: object, *, actions: Collection[str] | None = None) ->
         field = f"objects.{name}"
         _check_object(name, field)
         checked[name] = _members(said, field)
-        _compile(field, checked[name], tuple(actions) if actions is not None else None)
+        _compile(field, checked[name], actions)
     return checked
 
 
@@ -219,19 +231,34 @@ def _members(said: object, field: str) -> dict[str, Any]:
     return members
 
 
-def _compile(field: str, said: Mapping[str, Any], own: tuple[str, ...] | None) -> _Object:
-    actions = tuple(said["actions"]) if "actions" in said else own
-    for place, action in enumerate(actions or ()):
-        if own is not None and action not in own:
-            raise FieldError(
-                f"{field}.actions[{place}]", f"is {action!r}, which the dialect lacks; it has {_list(own)}"
-            )
+def _compile(field: str, said: Mapping[str, Any], own: Mapping[str, str] | None) -> _Object:
+    actions = _actions(field, said["actions"], own) if "actions" in said else _canonical(own)
     schema = Schema(said["schema"], field=f"{field}.schema") if "schema" in said else None
     enforced = said.get("enforce", False)
     if enforced and schema is None:
         raise FieldError(f"{field}.enforce", "is true, but there is no schema; give one, or leave this out")
     url = Template(said["url"], field=f"{field}.url") if "url" in said else None
     return _Object(actions, said.get("window", ""), url, schema if enforced else None)
+
+
+def _actions(field: str, said: Collection[str], own: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Return the canonical actions that an object's words mean."""
+    if own is None:
+        return tuple(said)
+    meant: dict[str, None] = {}
+    for place, word in enumerate(said):
+        canonical = meanings(word, own)
+        if not canonical:
+            raise FieldError(
+                f"{field}.actions[{place}]",
+                f"is {word!r}, which the dialect lacks; it has {_list(canonical_words(own))}",
+            )
+        meant.update(dict.fromkeys(canonical))
+    return tuple(meant)
+
+
+def _canonical(own: Mapping[str, str] | None) -> tuple[str, ...] | None:
+    return None if own is None else tuple(own)
 
 
 def _check_object(name: object, field: str) -> None:

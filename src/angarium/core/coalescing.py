@@ -4,24 +4,30 @@
 |---|---|
 | `none` | each event, as it was published |
 | `operations` | each event, with the data of its object's last one |
-| `latest` | the last event of each object |
+| `latest` | the last event of each object, unless its dialect has an action that outlasts it |
 
+An action that outlasts others stays when one of those follows it: the last event is then shown with that action.
 Folding depends on the delivery's own members alone, so that it gives the same again after a crash.
 """
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec.structs import replace
 
 from angarium.model.subscription import Coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from angarium.model.event import Entry, Event
 
 Object = tuple[str, str]
 """Names one object of a tenant: its kind and its id."""
+
+_NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def object_of(entry: Entry) -> Object:
@@ -31,8 +37,13 @@ def object_of(entry: Entry) -> Object:
     return event.object, event.object_id
 
 
-def fold(entries: Sequence[Entry], how: Coalesce) -> list[tuple[Entry, bytes | None]]:
-    """Return what a delivery of these entries shows: each with its final state, None for the event's own data."""
+def fold(
+    entries: Sequence[Entry], how: Coalesce, outlasts: Mapping[str, Sequence[str]] = _NONE
+) -> list[tuple[Entry, bytes | None]]:
+    """Return what a delivery of these entries shows: each with its final state, None for the event's own data.
+
+    `outlasts` are the actions that stay, each with those that they outlast.
+    """
     match how:
         case Coalesce.NONE:
             return [(entry, None) for entry in entries]
@@ -41,9 +52,23 @@ def fold(entries: Sequence[Entry], how: Coalesce) -> list[tuple[Entry, bytes | N
             return [(entry, last[object_of(entry)]) for entry in entries]
         case Coalesce.LATEST:
             final = {object_of(entry): entry.offset for entry in entries}
-            return [(entry, None) for entry in entries if final[object_of(entry)] == entry.offset]
+            shown = _outlasting(entries, outlasts) if outlasts else entries
+            return [(entry, None) for entry in shown if final[object_of(entry)] == entry.offset]
         case _:
             assert_never(how)
+
+
+def _outlasting(entries: Sequence[Entry], outlasts: Mapping[str, Sequence[str]]) -> list[Entry]:
+    """Return entries, each with the action that stands for its object after it."""
+    standing: dict[Object, str] = {}
+    shown = []
+    for entry in entries:
+        event = _event(entry)
+        before = standing.get(object_of(entry), "")
+        action = before if event.action in outlasts.get(before, ()) else event.action
+        standing[object_of(entry)] = action
+        shown.append(entry if action == event.action else replace(entry, event=replace(event, action=action)))
+    return shown
 
 
 def _event(entry: Entry) -> Event:

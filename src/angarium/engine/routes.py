@@ -79,7 +79,7 @@ class Route:
     def encode(self, delivery: Delivery, entries: Sequence[Entry], ids: Ids, now: Moment) -> Body:
         """Return the body of a delivery of these entries."""
         if delivery.is_batch:
-            shown = fold(entries, self.policy.batch.coalesce)
+            shown = fold(entries, self.policy.batch.coalesce, self.dialect.traits.outlasts)
             items = tuple([_item(entry, ids, state) for entry, state in shown])
             sealed = Sealed(ids.delivery(delivery.key), items, now.wall_ms, is_batch=True)
         else:

@@ -22,7 +22,6 @@ from angarium.telemetry import PROJECT_CHANGED, emit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from angarium.dialects.dialect import Dialect
     from angarium.model.subscription import Subscription
     from angarium.operations.context import Context
     from angarium.store.contract import Listing
@@ -155,15 +154,11 @@ def _read(name: str, asked: Mapping[str, Any], now_ms: int) -> Project:
     if not isinstance(name_of_dialect, str):
         raise FieldError("dialect", "is no text, expected such as standard")
     dialect = dialect_of(name_of_dialect)
-    objects = check_objects(asked.get("objects"), actions=_actions(dialect))
+    objects = check_objects(asked.get("objects"), actions=dialect.traits.actions)
     return Project(name, dialect.name, now_ms, now_ms, objects, check_settings(asked.get("settings")))
 
 
 def _serve(project: Project) -> Served:
     dialect = dialect_of(project.dialect)
-    catalogue = Catalogue.of(project, actions=_actions(dialect), objects=dialect.traits.catalogue)
+    catalogue = Catalogue.of(project, actions=dialect.traits.actions, objects=dialect.traits.catalogue)
     return Served(project, catalogue)
-
-
-def _actions(dialect: Dialect) -> tuple[str, ...] | None:
-    return None if dialect.traits.actions is None else tuple(dialect.traits.actions)
