@@ -266,7 +266,7 @@ def test_what_cannot_be_said_or_is_not_permitted_is_not_owed(
 
 
 def test_a_rule_allows_what_its_types_do_not_ask_for() -> None:
-    rule = matcher(Rule(("item.update",), b'{"attributes":{"country":"NO"}}', sayable=("*.update", "*.create")))
+    rule = matcher(Rule(("item.update",), b'{"attributes":{"country":"NO"}}', permitted=("*.update", "*.create")))
     assert rule.allows(replace(EVENT, action="create"))
     assert not rule.allows(replace(EVENT, action="delete"))
     assert not rule.allows(replace(EVENT, action="create", attributes=b'{"country":"SE"}'))

@@ -167,9 +167,7 @@ class Matcher:
 
     def wants(self, object_: str, action: str) -> bool:
         """Say whether the rule's types include this one and it is permitted, whatever its pattern says."""
-        if self._permitted is not None and not self._permitted.hold(object_, action):
-            return False
-        return self._types.hold(object_, action)
+        return self._types.hold(object_, action) and self._permits(object_, action)
 
     def says(self, object_: str, action: str, *, has_url: bool) -> bool:
         """Say whether the dialect can tell of such an event; of what was deleted it can without a url."""
@@ -179,15 +177,17 @@ class Matcher:
 
     def matches(self, event: Event, view: EventView | None = None) -> bool:
         """Say whether an event is wanted and sayable; give its `view` when several matchers look at it."""
-        if not self.wants(event.object, event.action):
-            return False
-        return self.allows(event, view)
+        is_said = self.says(event.object, event.action, has_url=bool(event.url))
+        return is_said and self._types.hold(event.object, event.action) and self.allows(event, view)
 
     def allows(self, event: Event, view: EventView | None = None) -> bool:
-        """Say whether an event is sayable and the pattern matches it, whatever the types say."""
-        if not self.says(event.object, event.action, has_url=bool(event.url)):
+        """Say whether an event is permitted and the pattern matches it, whatever the types ask for."""
+        if not self._permits(event.object, event.action):
             return False
         return self.pattern is None or self.pattern.matches(EventView(event) if view is None else view)
+
+    def _permits(self, object_: str, action: str) -> bool:
+        return self._permitted is None or self._permitted.hold(object_, action)
 
 
 _matchers: WeakValueDictionary[Rule, Matcher] = WeakValueDictionary()

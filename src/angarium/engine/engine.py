@@ -89,8 +89,10 @@ class LogEngine:
         self._lanes = self._make_lanes(settings, vault, poster)
         self._reader = self._lanes.reader = self._make_reader()
         self._dormitory = self._lanes.dormitory = self._make_dormitory()
-        self._jobs = Jobs(store=store, clock=clock, registry=self._registry, dispatch=self.dispatch)
         self._keeper = Keeper(store)
+        self._jobs = Jobs(
+            store=store, clock=clock, registry=self._registry, dispatch=self.dispatch, folded=self._keeper.catch_up
+        )
         self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
         self._written: dict[int, int] = {}
         self._watchers: list[Watcher] = []
@@ -375,7 +377,7 @@ class LogEngine:
     def _flushed(self, written: Settlement) -> None:
         self._tail.resume()
         self._lanes.pump()
-        self._jobs.settled(written.settled)
+        self._jobs.flushed(written.opened, written.settled)
         for watcher in list(self._watchers):
             watcher(written.opened, written.settled)
 

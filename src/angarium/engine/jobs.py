@@ -24,12 +24,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from angarium.engine.contract import EXPORT, RESYNC
 from angarium.engine.redelivering import Redelivering
 from angarium.engine.replaying import Replaying
+from angarium.engine.resyncing import Resyncing
+from angarium.engine.running import Running
 from angarium.errors import AngariumError, StoreAway
-from angarium.model.delivery import State
 from angarium.model.registry import JobState
 from angarium.telemetry import JOB_FINISHED, JOB_STARTED, emit
 
@@ -43,77 +43,10 @@ if TYPE_CHECKING:
     from angarium.store.contract import Store
 
 _AWAY_S = 0.5
-_NOTE_S = 0.5
-
-
-class Running:
-    """One job under way: what it still waits for, and its progress."""
-
-    def __init__(self, job: Job, store: Store, clock: Clock) -> None:
-        self.job = job
-        self._store, self._clock = store, clock
-        self._outstanding: set[tuple[int, int]] = set()
-        self._moved = asyncio.Event()
-
-    @property
-    def outstanding(self) -> int:
-        """Return how many events are on their way."""
-        return len(self._outstanding)
-
-    def expect(self, subscription: int, offsets: Sequence[int]) -> None:
-        """Take note that these offsets will be settled; they count towards the total."""
-        self._outstanding.update((subscription, offset) for offset in offsets)
-        self.job = replace(self.job, total=self.job.total + len(offsets))
-
-    def take_up(self, subscription: int, *, total: int, outstanding: Sequence[int]) -> None:
-        """Take up an interrupted job: so many were asked for, and these are not settled yet."""
-        self._outstanding.update((subscription, offset) for offset in outstanding)
-        self.job = replace(self.job, total=total, done=total - len(outstanding))
-
-    def release(self, subscription: int, offsets: Sequence[int]) -> None:
-        """Take note that these will not be settled after all."""
-        self._outstanding.difference_update((subscription, offset) for offset in offsets)
-        self.job = replace(self.job, total=self.job.total - len(offsets))
-
-    def settled(self, settled: Sequence[Settled]) -> None:
-        """Count what was waited for among what was settled."""
-        if not self._outstanding:
-            return
-        for each in settled:
-            ended = [(each.key.subscription, offset) for offset in (*each.members, each.key.last_offset)]
-            mine = [place for place in ended if place in self._outstanding]
-            if mine:
-                self._outstanding.difference_update(mine)
-                self._count(len(mine), each.state)
-        self._moved.set()
-
-    def _count(self, count: int, state: State) -> None:
-        if state is State.DELIVERED:
-            self.job = replace(self.job, done=self.job.done + count)
-        else:
-            self.job = replace(self.job, done=self.job.done + count, failed=self.job.failed + count)
-
-    async def wait(self, *, below: int) -> None:
-        """Wait until fewer than so many are outstanding, noting progress on the way."""
-        while len(self._outstanding) >= below:
-            self._moved.clear()
-            await self.note()
-            try:
-                await asyncio.wait_for(self._moved.wait(), _NOTE_S)
-            except TimeoutError:
-                continue
-
-    async def note(self, **changes: object) -> None:
-        """Write the job's progress, unless it was cancelled meanwhile."""
-        stored = await self._store.job(self.job.number)
-        if stored is None or stored.state is not JobState.RUNNING:
-            raise asyncio.CancelledError
-        self.job = replace(self.job, updated_ms=self._clock.now().wall_ms, **changes)
-        await self._store.put_job(self.job)
 
 
 class Jobs:
-    """All jobs of this process. `dispatch` sends a redelivery; `watch` tells of what was settled."""
+    """All jobs of this process. `dispatch` sends a redelivery; `folded` waits until the objects' states are current."""
 
     def __init__(
         self,
@@ -122,8 +55,10 @@ class Jobs:
         clock: Clock,
         registry: Registry,
         dispatch: Callable[[Open], Awaitable[bool]],
+        folded: Callable[[], Awaitable[None]],
     ) -> None:
-        self._store, self._clock, self._registry, self._dispatch = store, clock, registry, dispatch
+        self._store, self._clock, self._registry = store, clock, registry
+        self._dispatch, self._folded = dispatch, folded
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Running] = {}
 
@@ -154,10 +89,10 @@ class Jobs:
         if number in self._tasks:
             self._tasks[number].cancel()
 
-    def settled(self, settled: Sequence[Settled]) -> None:
-        """Tell the jobs what was settled."""
+    def flushed(self, opened: Sequence[Open], settled: Sequence[Settled]) -> None:
+        """Tell the jobs what was opened and settled."""
         for running in self._running.values():
-            running.settled(settled)
+            running.flushed(opened, settled)
 
     async def _run(self, running: Running) -> None:
         job = running.job
@@ -178,6 +113,9 @@ class Jobs:
     async def _work(self, running: Running) -> None:
         if running.job.kind == "redeliver":
             await Redelivering(self._store, self._clock, self._dispatch, running).run()
+        elif running.job.kind in (RESYNC, EXPORT):
+            await self._folded()
+            await Resyncing(self._store, self._clock, self._registry, running).run()
         else:
             await Replaying(self._store, self._clock, self._registry, running).run()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from angarium.clock import Clock
-    from angarium.engine.jobs import Running
+    from angarium.engine.running import Running
     from angarium.store.contract import Store
 
 OUTSTANDING_MAX = 500

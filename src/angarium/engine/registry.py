@@ -77,16 +77,15 @@ class TenantSubscriptions:
             return version.owed if entry.target == number else Owed.NOTHING
         return version.owed if version.owed and matcher(version.rule).matches(event) else Owed.NOTHING
 
-    def allows(self, number: int, event: Event) -> bool:
-        """Say whether a subscription may be pushed an event now, whatever types it asks for."""
+    def latest(self, number: int) -> Version | None:
+        """Return a subscription's latest version."""
         versions = self._versions.get(number)
-        latest = versions[-1] if versions else None
-        return latest is not None and latest.owed is Owed.PUSH and matcher(latest.rule).allows(event)
+        return versions[-1] if versions else None
 
     def latest_of(self, number: int) -> int:
         """Return the offset from which on a subscription's latest version is in force; 0 when it has none."""
-        versions = self._versions.get(number)
-        return versions[-1].from_offset if versions else 0
+        latest = self.latest(number)
+        return latest.from_offset if latest else 0
 
     def knows(self, version: Version) -> bool:
         """Say whether a marker's version is known, or of a subscription that has been deleted since."""

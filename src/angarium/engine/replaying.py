@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from angarium.clock import Clock
-    from angarium.engine.jobs import Running
     from angarium.engine.registry import Registry
+    from angarium.engine.running import Running
     from angarium.model.subscription import Subscription
     from angarium.store.contract import Store
 
@@ -50,7 +50,9 @@ class Replaying:
             raise NotFound("its subscription has been deleted")
         end = await self._end(subscription)
         wanted = await self._wanted(subscription)
-        appended = await self._appended(subscription, end) if job.cursor or job.total else set()
+        appended: set[int] = set()
+        if job.cursor or job.total:
+            appended = {entry.of for entry in await self._running.take_up(subscription, Kind.REPLAY, after=end)}
         while self._running.job.cursor < end:
             await self._running.wait(below=OUTSTANDING_MAX)
             await self._page(subscription, end, wanted, appended)
@@ -81,34 +83,6 @@ class Replaying:
             after = listing.next
             if after is None:
                 return wanted
-
-    async def _appended(self, subscription: Subscription, end: int) -> set[int]:
-        """Return what this job had appended before it was interrupted; take up what of it is not settled yet."""
-        entries: list[Entry] = []
-        after = end
-        while True:
-            page = await self._store.read_tenant(subscription.project, subscription.tenant, after=after, limit=PAGE)
-            entries += [each for each in page.entries if self._is_mine(each, subscription)]
-            if len(page.entries) < PAGE:
-                break
-            after = page.scanned_to
-        settled = await self._store.settled_after(subscription.partition, end)
-        ended = {
-            offset
-            for each in settled
-            if each.key.subscription == subscription.number
-            for offset in (*each.members, each.key.last_offset)
-        }
-        self._running.take_up(
-            subscription.number,
-            total=len(entries),
-            outstanding=[entry.offset for entry in entries if entry.offset not in ended],
-        )
-        return {entry.of for entry in entries}
-
-    def _is_mine(self, entry: Entry, subscription: Subscription) -> bool:
-        is_replay = entry.kind is Kind.REPLAY and entry.target == subscription.number
-        return is_replay and entry.accepted_ms >= self._running.job.created_ms
 
     async def _page(self, subscription: Subscription, end: int, wanted: _Wanted | None, appended: set[int]) -> None:
         job = self._running.job
