@@ -155,6 +155,10 @@ class Catalogue:
         """Return the names of the objects that the project names; none means any."""
         return tuple(self._objects)
 
+    def with_action(self, action: str) -> tuple[str, ...]:
+        """Return those of the named objects to which a canonical action may happen."""
+        return tuple(name for name, each in self._objects.items() if each.actions is None or action in each.actions)
+
     def window(self, object_: str) -> str:
         """Return the member of an object's data that a resync's window is about; empty where there is none."""
         return self._objects.get(object_, self._any).window

@@ -142,6 +142,7 @@ SALESKING = Dialect(
         allows_http=True,
         catalogue={name: {} for name in OBJECTS},
         is_fat=True,
+        is_single=True,
     ),
     policy=Policy(
         ordering=Ordering.OBJECT,

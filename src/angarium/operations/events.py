@@ -34,13 +34,13 @@ class Events:
         action: str | None = None,
         window: Window = Window(),  # noqa: B008  frozen
     ) -> Listing[Entry]:
-        """List events, the newest first."""
+        """List events, the newest first; an action may be said in either word."""
         query = EventQuery(
             reach.project,
             reach.filter(tenant),
             object_,
             object_id,
-            action,
+            reach.served.catalogue.canonical(action) if action is not None else None,
             window.since_ms,
             window.until_ms,
         )

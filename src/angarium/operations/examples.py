@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from angarium.core.policy import resolve
+from angarium.core.vocabulary import is_sayable
 from angarium.dialects.dialect import Item, Sealed
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict
@@ -14,6 +17,8 @@ from angarium.model.subscription import Status, Subscription
 from angarium.operations.writing import find_subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from angarium.dialects.dialect import Dialect
     from angarium.operations.context import Context
     from angarium.operations.projects import Served
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 
 _DATA: Final = b'{"message":"This is a test. It means nothing, and nothing has happened."}'
 _OBJECT: Final = "example"
-_ACTION: Final = "update"
+_ACTION: Final = "update"  # Which all dialects can say.
+_NUMBER: Final = "0"  # Receivers of the older dialects expect a number, and nobody's object has this one.
+_URL: Final = "https://example.com/examples/0"
 
 
 async def send_example(context: Context, reach: Reach, id_: str) -> Open:
@@ -59,15 +66,32 @@ def check_is_pushed_to(subscription: Subscription) -> None:
 
 
 def example_event(subscription: Subscription, served: Served, dialect: Dialect) -> Event:
-    """Return an event that the subscription could get, by its types."""
-    object_, action = _type_of(subscription, served, dialect)
-    return Event(subscription.project, subscription.tenant, object_, "example", action, data=_DATA)
+    """Return an event that the subscription could get, by its types, and that its dialect can say."""
+    object_, action = _type_of(subscription.rule.types, served, dialect)
+    country = subscription.options.get("country")
+    return Event(
+        subscription.project,
+        subscription.tenant,
+        object_,
+        _OBJECT if dialect.traits.actions is None else _NUMBER,
+        action,
+        data=_DATA,
+        url=_URL if dialect.narrow(subscription.rule, subscription.all_options).needs_url else "",
+        attributes=msgspec.json.encode({"country": country}) if country else b"",
+    )
 
 
-def _type_of(subscription: Subscription, served: Served, dialect: Dialect) -> tuple[str, str]:
-    named = (*served.catalogue.objects, _OBJECT)[0]
-    actions = (*(dialect.traits.actions or ()), _ACTION)
-    for text in subscription.rule.types:
+def _type_of(types: Sequence[str], served: Served, dialect: Dialect) -> tuple[str, str]:
+    """Return the first type, its wildcards filled in, that the dialect has a word for."""
+    actions = dialect.traits.actions
+    for text in types:
         object_, _, action = text.rpartition(".")
-        return (object_ if object_ not in {"", "*"} else named), (action if action != "*" else actions[0])
-    return named, actions[0] if dialect.traits.actions else _ACTION
+        if actions is None or is_sayable(text, actions):
+            action = _ACTION if action == "*" else action
+            return (object_ if object_ not in {"", "*"} else _object_with(action, served)), action
+    return _object_with(_ACTION, served), _ACTION
+
+
+def _object_with(action: str, served: Served) -> str:
+    """Return an object of the project's to which such a thing happens, or one that we make up."""
+    return next(iter((*served.catalogue.with_action(action), *served.catalogue.objects, _OBJECT)))

@@ -17,6 +17,7 @@ from angarium.core.headers import check_headers
 from angarium.core.matching import check_types
 from angarium.core.patterns import compile_pattern
 from angarium.core.policy import check_overrides, resolve
+from angarium.core.vocabulary import canonical_types, canonical_words, is_sayable
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import FieldError
 from angarium.model.subscription import Rule
@@ -37,6 +38,7 @@ MEMBERS: Final = ("url", "types", "name", "description", "dialect", "filter", "h
 _TEXT_MAX: Final = {"name": 256, "description": 4096}
 _URL_MAX: Final = 2048
 _DAY_S: Final = 86_400
+_LISTED: Final = 5
 
 
 class Terms(Struct, frozen=True):
@@ -62,11 +64,13 @@ def read_terms(document: dict[str, Any], *, project: Project, settings: Settings
     dialect = dialect_of(_text(given, "dialect", project.dialect, 64))
     kind = _kind(given)
     overrides = check_overrides({name: given[name] for name in POLICY if name in given})
-    _check_lifetime(resolve(dialect.policy, overrides), project, settings)
+    policy = resolve(dialect.policy, overrides)
+    _check_lifetime(policy, project, settings)
+    _check_batch(policy, dialect)
     return Terms(
         kind=kind,
         url=_url(given, kind, dialect, project, settings),
-        rule=_rule(given),
+        rule=_rule(given, dialect, project),
         name=_text(given, "name", "", _TEXT_MAX["name"]),
         description=_text(given, "description", "", _TEXT_MAX["description"]),
         dialect=dialect.name,
@@ -93,8 +97,9 @@ def document_of(subscription: Subscription) -> dict[str, Any]:
 
 
 def shown_options(subscription: Subscription) -> dict[str, Any]:
-    """Return the dialect's options as they are shown: the secret ones masked."""
-    return {**subscription.options, **dict.fromkeys(subscription.sealed, MASK)}
+    """Return the dialect's options as they are shown: the secret ones masked, without those that we keep for it."""
+    names = dialect_of(subscription.dialect).traits.secret_options
+    return {**subscription.options, **{name: MASK for name in subscription.sealed if name in names}}
 
 
 def own_headers(subscription: Subscription) -> dict[str, bytes]:
@@ -126,13 +131,27 @@ def _url(given: dict[str, Any], kind: str, dialect: Dialect, project: Project, s
     return check_url(text, allow_http=allows_http(project, dialect), ports=ports, allowances=settings.egress_allow).url
 
 
-def _rule(given: dict[str, Any]) -> Rule:
-    types = check_types(given["types"]) if "types" in given else ()
+def _rule(given: dict[str, Any], dialect: Dialect, project: Project) -> Rule:
+    types = _types(given["types"], dialect, project) if "types" in given else ()
     pattern = b""
     if "filter" in given:
         pattern = msgspec.json.encode(given["filter"])
         compile_pattern(pattern)
     return Rule(types, pattern)
+
+
+def _types(asked: object, dialect: Dialect, project: Project) -> tuple[str, ...]:
+    """Return types in canonical words; asked for they may be in those of the dialect, or the project's."""
+    known = canonical_words(dialect_of(project.dialect).traits.actions or {})
+    actions = dialect.traits.actions
+    types = canonical_types(check_types(asked), {**known, **canonical_words(actions or {})})
+    if actions is not None and not any(is_sayable(text, actions) for text in types):
+        raise FieldError(
+            "types",
+            f"are {', '.join(types[:_LISTED])}, for none of which the {dialect.name} dialect has a word; "
+            f"it has words for {', '.join(actions)}",
+        )
+    return types
 
 
 def _headers(given: dict[str, Any], dialect: Dialect) -> dict[str, str | bytes]:
@@ -155,6 +174,14 @@ def _check_lifetime(policy: Policy, project: Project, settings: Settings) -> Non
         raise FieldError(
             "retry.delays_s",
             f"adds up to {lifetime_s / _DAY_S:.1f} days, but events are kept for {days}; shorten the schedule",
+        )
+
+
+def _check_batch(policy: Policy, dialect: Dialect) -> None:
+    if dialect.traits.is_single and policy.batch.max_events > 1:
+        raise FieldError(
+            "batch.max_events",
+            f"is {policy.batch.max_events}, but the {dialect.name} dialect sends each event alone; leave batch out",
         )
 
 
