@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from angarium.clock import Clock
+    from angarium.clock import Clock, Moment
     from angarium.egress.contract import Sender
     from angarium.engine.contract import Engine
     from angarium.model.ids import Ids
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one running server."""
+    """The parts of one running server; `since` is when they were put together.
+
+    Whoever changes an app or a grant holds `granting` while reading and writing it.
+    """
 
     settings: Settings
     clock: Clock
@@ -26,3 +30,9 @@ class Context:
     store: Store
     sender: Sender
     engine: Engine
+    since: Moment = field(init=False)
+    granting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """Note when it was."""
+        object.__setattr__(self, "since", self.clock.now())

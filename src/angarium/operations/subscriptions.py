@@ -13,6 +13,7 @@ from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, FieldError
 from angarium.model.delivery import Settled, State
 from angarium.model.subscription import Owed, Status, Subscription
+from angarium.operations.binding import bound, check_bound
 from angarium.operations.handshaking import Handshakes, is_verified
 from angarium.operations.merging import merge
 from angarium.operations.reach import check_tenant
@@ -71,14 +72,25 @@ class Subscriptions:
         self._handshakes = Handshakes(context)
 
     async def create(
-        self, reach: Reach, document: dict[str, Any], *, tenant: str | None = None, secret: str | None = None
+        self,
+        reach: Reach,
+        document: dict[str, Any],
+        *,
+        tenant: str | None = None,
+        secret: str | None = None,
+        external_id: str = "",
     ) -> Standing:
-        """Subscribe: make a subscription of a document, verify it where its project demands that, return it whole."""
+        """Subscribe: make a subscription of a document, verify it where its project demands that, return it whole.
+
+        `external_id` is what an older API calls it.
+        """
         owner = check_tenant(reach.owner(tenant))
         terms = read_terms(document, project=reach.served.project, settings=self._context.settings)
         number = await self._store.number("subscription")
         subscription, shown = self._made(reach, owner, terms, number, secret)
-        written = await add_subscription(self._context, reach, subscription)
+        named = await bound(self._context, reach, replace(subscription, external_id=external_id))
+        written = await add_subscription(self._context, reach, named)
+        await check_bound(self._context, reach, written)
         if written.status is Status.UNVERIFIED:
             problem = await self._handshakes.problem(reach.served.project, written)
             written = await self._handshakes.conclude(reach, written, problem)
@@ -109,6 +121,7 @@ class Subscriptions:
 
         async def edit(present: Subscription) -> Subscription:
             wanted, secret = self._changed(reach, present, patch)
+            wanted = await bound(self._context, reach, wanted)
             shown[:] = [secret]
             if wanted.url != present.url and present.status is not Status.UNVERIFIED and wanted.url not in passed:
                 await self._handshakes.check_address(reach.served.project, wanted)
