@@ -37,17 +37,21 @@ class Process:
         self.port = int(found[1])
         self.documents: list[Any] = []
 
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> int:
+        """Make any request; return its answer's status. In the headers' names `_` stands for `-`."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
     def post(self, message_id: str = "evt_1", *, body: bytes = BODY, signed: bytes = BODY) -> int:
         """Post a signed request; return its answer's status."""
         now_s = int(time.time())
         signature = sign([check_secret(SECRET, Scheme.V1)], message_id=message_id, sent_at_s=now_s, body=signed)
         headers = {"webhook-id": message_id, "webhook-timestamp": str(now_s), "webhook-signature": signature}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("POST", "/hook", body, headers)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+        return self.send("POST", "/hook", body, **headers)
 
     def end(self) -> tuple[int, list[Any], str]:
         """Return its exit code, its documents, and its talk."""

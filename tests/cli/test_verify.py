@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from hmac import digest
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,73 @@ def test_without_a_secret_there_is_nothing_to_verify_with(run: Run) -> None:
 def test_what_is_no_request_is_said_so(run: Run) -> None:
     ran = run("verify", "--secret", SECRET, given=BODY)
     assert ran.code == 1
-    assert "no webhook- headers" in ran.talk
+    assert "no headers" in ran.talk
+
+
+RADIO = (
+    '{"action":"update","model":"item","model_id":49,"job_id":28428,"resync":false,'
+    '"station_id":1,"user_id":1,"api_id":null}'
+)
+
+
+def _radio(body: str = RADIO, *, key: str = "k3y", secret: str = "s3cret") -> str:
+    mac = digest(secret.encode(), RADIO.encode(), "sha256").hex()
+    lines = ["POST /push HTTP/1.1", "Host: x", f"api-key: {key}", f"x-radiomanager-signature: {mac}", "", body]
+    return "\r\n".join(lines)
+
+
+def test_radiomanager_s_key_hmac_and_station_verify(run: Run) -> None:
+    ran = run("verify", "--api-key", "k3y", "--secret", "s3cret", "--station", "1", given=_radio())
+    assert (ran.code, ran.out) == (0, "verified: radiomanager (form, api key, signature, station)\n")
+
+
+@pytest.mark.parametrize(
+    ("captured", "arguments", "fault"),
+    [
+        (_radio(key="other"), ["--api-key", "k3y"], "wrong_key"),
+        (_radio(secret="other"), ["--secret", "s3cret"], "wrong_secret"),
+        (_radio(json.dumps(json.loads(RADIO))), ["--secret", "s3cret"], "rewritten_body"),
+        (_radio(), ["--station", "2"], "other_tenant"),
+        (_radio(), ["--api-key", "k3y", "--api-key-header", "x-key"], "missing_header"),
+        ('[{"operation": "delete"}]', [], "bad_form"),
+        ('{"changes": []}', ["--dialect", "springest"], "bad_form"),
+        ("nonsense", ["--dialect", "dashboard"], "bad_form"),
+        ("signed_request=a.b", ["--secret", "app-secret"], "bad_form"),
+    ],
+)
+def test_it_says_why_a_request_of_an_older_system_does_not_verify(
+    run: Run, captured: str, arguments: list[str], fault: str
+) -> None:
+    ran = run("verify", *arguments, "--json", given=captured)
+    assert (ran.code, ran.document["verified"], ran.document["fault"]) == (1, False, fault)
+    assert ran.document["fix"]
+
+
+SIGNED = (
+    "5a7d2bcdd3f61db47f09ba128e24efe5911ee17d2499ab1d64a49d14032d3181"
+    ".eyJoZWxsbyI6ImNvZGVyIiwiYWxnb3JpdGhtIjoiSE1BQy1TSEEyNTYifQ"
+)
+
+
+@pytest.mark.parametrize("given", [f"signed_request={SIGNED}", f"signed_request={SIGNED}\n"])
+def test_a_signed_request_of_salesking_verifies_without_headers(run: Run, given: str) -> None:
+    ran = run("verify", "--secret", "app-secret", "--json", given=given)
+    assert ran.document == {"verified": True, "dialect": "salesking", "looked_at": ["form", "signature", "algorithm"]}
+
+
+def test_what_is_not_signed_is_well_formed_at_best(run: Run) -> None:
+    given = '{"changes": [{"action": "destroy", "object": "training", "id": 34534}]}'
+    ran = run("verify", given=given)
+    assert (ran.code, ran.out) == (0, "well-formed: springest, and nothing was looked at that proves who sent it\n")
+    assert run("verify", "--json", given=given).document["verified"] is None
 
 
 def test_a_body_keeps_its_bytes() -> None:
     captured = parse_captured(b"Webhook-Id: evt_1\r\n\r\nline\r\n\r\nline\xff\n")
     assert captured.headers == {"Webhook-Id": "evt_1"}
     assert captured.body == b"line\r\n\r\nline\xff\n"
+
+
+def test_a_json_body_with_an_empty_line_is_no_head() -> None:
+    body = b'{"changes":\n\n[]}'
+    assert parse_captured(body) == ({}, body)

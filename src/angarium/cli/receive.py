@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from angarium.cli import reading
+from angarium.cli import expecting, legible, reading
 from angarium.cli.command import local_command, option
 from angarium.cli.receiver import Answer, Gauge, Manners, Received, Receiver, misbehave
 from angarium.cli.screen import Screen
-from angarium.core.verifying import Problem, Verified
+from angarium.core.checking import recognise
+from angarium.core.verifying import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from angarium.core.checking import Expected, Found
 
 _REMEMBERED_MAX = 100_000
 _SHOWN = 300
@@ -33,7 +35,12 @@ def receive(
     screen: Screen,
     port: Annotated[int, option(least=0, most=65535, help="The port; 0 takes a free one.")] = 9000,
     host: Annotated[str, option(help="The address to listen on.")] = "127.0.0.1",
-    secret: Annotated[list[str] | None, option(help="Verify with whsec_… or whpk_…, or @file; repeat.")] = None,
+    secret: expecting.Secrets = None,
+    dialect: expecting.DialectFlag = None,
+    api_key: expecting.ApiKey = None,
+    station: expecting.Station = None,
+    api_key_header: expecting.ApiKeyHeader = expecting.API_KEY_HEADER,
+    signature_header: expecting.SignatureHeader = expecting.SIGNATURE_HEADER,
     status: Annotated[int, option(least=200, most=599, help="Answer with this status.")] = 200,
     delay: Annotated[str, option(help="Answer after so long: 300ms, 3s.")] = "0s",
     flaky: Annotated[float, option(least=0, most=1, help="Answer this share with 500.")] = 0.0,
@@ -42,7 +49,7 @@ def receive(
     full: Annotated[bool, option("--full", help="Show headers and whole bodies.")] = False,
     count: Annotated[int | None, option(least=1, help="End after so many requests.")] = None,
 ) -> None:
-    """Run a test receiver that verifies and shows what comes; handshakes are answered as they want."""
+    """Run a test receiver that verifies and shows what comes, in any dialect; handshakes are answered as they want."""
     manners = Manners(
         status=status,
         delay_s=reading.span_s(delay, field="--delay"),
@@ -50,7 +57,8 @@ def receive(
         per_second=reading.per_second(rate_limit, field="--rate-limit") if rate_limit else None,
         drops=drop,
     )
-    desk = _Desk(screen, manners, secrets=reading.secrets(secret, field="--secret"), is_full=full, count=count)
+    expected = expecting.read(dialect, secret, api_key, station, api_key_header, signature_header)
+    desk = _Desk(screen, manners, expected, is_full=full, count=count)
     asyncio.run(_run(screen, desk, host, port))
 
 
@@ -72,11 +80,11 @@ class _Desk:
     """Where each request is looked at, shown, and given its answer."""
 
     def __init__(
-        self, screen: Screen, manners: Manners, *, secrets: Sequence[str], is_full: bool, count: int | None
+        self, screen: Screen, manners: Manners, expected: Expected, *, is_full: bool, count: int | None
     ) -> None:
         self.manners = manners
         self.is_done = asyncio.Event()
-        self._screen, self._secrets, self._is_full, self._count = screen, secrets, is_full, count
+        self._screen, self._expected, self._is_full, self._count = screen, expected, is_full, count
         self._gauge = Gauge(manners.per_second)
         self._seen: dict[str, None] = {}
         self._requests = self._verified = self._again = 0
@@ -86,9 +94,9 @@ class _Desk:
         self._requests += 1
         is_over = not received.is_handshake and self._gauge.is_over(time.monotonic())
         answer = misbehave(self.manners, dice=random.random(), is_over_rate=is_over)  # noqa: S311  no secret is made
-        found = received.verify(self._secrets) if self._secrets and received.method == "POST" else None
+        found = received.check(self._expected) if self._is_looked_at(received) else None
         is_again = self._is_again(received.message_id)
-        self._verified += isinstance(found, Verified)
+        self._verified += expecting.document(found)["verified"] is True
         self._again += is_again
         if self._screen.is_json:
             self._screen.document(_document(received, found, answer, is_again=is_again))
@@ -101,8 +109,15 @@ class _Desk:
 
     def summary(self) -> str:
         """Return what came, in a line."""
-        verified = f", {self._verified} verified" if self._secrets else ""
+        verified = f", {self._verified} verified" if self._expected.secrets or self._expected.api_key else ""
         return f"received {self._requests}{verified}, {self._again} of them again"
+
+    def _is_looked_at(self, received: Received) -> bool:
+        """Say whether there is something to look at: what Standard Webhooks sends proves nothing without a secret."""
+        if received.method != "POST" or (received.is_handshake and "webhook-signature" not in received.headers):
+            return False
+        dialect = self._expected.dialect or recognise(received.body, received.headers)
+        return bool(self._expected.secrets) or dialect != "standard"
 
     def _is_again(self, message_id: str) -> bool:
         if not message_id:
@@ -113,7 +128,7 @@ class _Desk:
             self._seen.pop(next(iter(self._seen)))
         return is_again
 
-    def _show(self, received: Received, found: Verified | Problem | None, answer: Answer, *, is_again: bool) -> None:
+    def _show(self, received: Received, found: Found | None, answer: Answer, *, is_again: bool) -> None:
         mark, style = _mark(found)
         words = [
             datetime.fromtimestamp(received.at).astimezone().strftime("%H:%M:%S"),
@@ -127,27 +142,32 @@ class _Desk:
         self._screen.line("  ".join(word for word in words if word), style=style)
         if isinstance(found, Problem):
             self._screen.line(f"          why: {found.detail}; fix: {found.fix}")
-        if self._is_full:
-            for name, value in received.headers.items():
-                self._screen.line(f"          {name}: {value}")
-            self._screen.line(f"          {received.body.decode(errors='replace')}")
-        else:
-            self._screen.line(f"          {received.body[:_SHOWN].decode(errors='replace')}")
+        if received.validation is not None:
+            self._screen.line(
+                "          confirm with PUT …/pushservice/subscriptions/{} and {}".format(*_put(received))
+            )
+        for name, value in received.headers.items() if self._is_full else ():
+            self._screen.line(f"          {name}: {value}")
+        for line in legible.lines(received.body, received.headers):
+            self._screen.line(f"          {line if self._is_full else line[:_SHOWN]}")
 
 
-def _mark(found: Verified | Problem | None) -> tuple[str, str]:
-    match found:
-        case Verified():
-            return "verified", "green"
-        case Problem(fault, _, _):
-            return f"NOT VERIFIED ({fault})", "red"
-        case None:
-            return "", ""
+def _put(received: Received) -> tuple[str, str]:
+    """Return the subscription's id, and the document that confirms it."""
+    id_, token = received.validation or ("", "")
+    return id_, json.dumps({"subscriptions": {"isEnabled": True, "isValidated": True, "validationToken": token}})
 
 
-def _document(
-    received: Received, found: Verified | Problem | None, answer: Answer, *, is_again: bool
-) -> dict[str, Any]:
+def _mark(found: Found | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    told, style = expecting.told(found)
+    if isinstance(found, Problem):
+        return f"NOT VERIFIED ({found.fault})", style
+    return told.partition(":")[0], style
+
+
+def _document(received: Received, found: Found | None, answer: Answer, *, is_again: bool) -> dict[str, Any]:
     problem = found if isinstance(found, Problem) else None
     return {
         "at": datetime.fromtimestamp(received.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -155,7 +175,8 @@ def _document(
         "path": received.path,
         "headers": received.headers,
         "body": received.body.decode(errors="replace"),
-        "verified": None if found is None else problem is None,
+        "dialect": recognise(received.body, received.headers) if received.body else None,
+        "verified": expecting.document(found)["verified"],
         "fault": problem and problem.fault,
         "detail": problem and problem.detail,
         "fix": problem and problem.fix,

@@ -1,27 +1,33 @@
 """Be a receiver on a real socket: read requests, answer handshakes, verify signatures, behave or misbehave as told.
 
 `receive`, `demo` and `bench` run one each. What is shown of a request is theirs; what makes a signature right is
-`core.verifying`'s.
+`core.checking`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import httptools
 
+from angarium.core.checking import check
 from angarium.core.handshakes import REQUEST_ORIGIN
 from angarium.core.verifying import Problem, Verified, explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from angarium.core.checking import Expected, Found
+
 _BODY_MAX = 64 * 1024 * 1024
+_JOB_ID = re.compile(rb'"job_id":\s*(\d+),\s*"resync":')
 
 
 class Received(NamedTuple):
@@ -37,11 +43,29 @@ class Received(NamedTuple):
     @property
     def message_id(self) -> str:
         """What names the delivery, the same on every attempt; empty where the dialect has none."""
-        return self.headers.get("webhook-id", "")
+        if id_ := self.headers.get("webhook-id"):
+            return id_
+        found = _JOB_ID.search(self.body)  # RadioManager's: it grows with each message and stays on a retry.
+        return f"job_id {found[1].decode()}" if found else ""
 
     def verify(self, secrets: Sequence[str]) -> Verified | Problem:
-        """Check the signature against these secrets."""
+        """Check a signature by Standard Webhooks against these secrets."""
         return explain(self.body, self.headers, secrets, now_s=self.at)
+
+    def check(self, expected: Expected) -> Found:
+        """Check the request, in whichever dialect it is, against what is known of it."""
+        return check(self.body, self.headers, expected, now_s=self.at)
+
+    @property
+    def validation(self) -> tuple[str, str] | None:
+        """The subscription's id and token that CROWDMANAGER's handshake tells; None when this is none."""
+        if self.method != "GET":
+            return None
+        match parse_qs(urlsplit(self.path).query):
+            case {"Id": [id_], "ValidationToken": [token]}:
+                return id_, token
+            case _:
+                return None
 
 
 class Answer(NamedTuple):
@@ -97,8 +121,11 @@ class Receiver:
 def handshake(received: Received) -> Answer | None:
     """Return the answer to a handshake; None when the request is none.
 
-    "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4, for OPTIONS; a POST with a challenge is our own.
+    "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4, for OPTIONS; a POST with a challenge is our own; a GET
+    with an id and a token is CROWDMANAGER's, which wants a 200 and nothing else.
     """
+    if received.validation is not None:
+        return Answer(200)
     if received.method == "OPTIONS" and (origin := received.headers.get(REQUEST_ORIGIN)):
         return Answer(200, (("webhook-allowed-origin", origin), ("webhook-allowed-rate", "*"), ("allow", "POST")))
     if (challenge := _challenge(received)) is not None:
