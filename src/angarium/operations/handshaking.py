@@ -1,6 +1,7 @@
-"""Ask a receiver whether it wants to be pushed to, as its project demands, and keep what it answered.
+"""Ask a receiver whether it wants to be pushed to, as its dialect or its project demands, and keep what it answered.
 
-What is asked, and which answer is wanted, is decided in `core.handshakes`.
+A dialect that has a handshake of its own always uses that. What the others ask, and which answer is wanted, is decided
+in `core.handshakes`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from angarium.operations.terms import allows_http
 from angarium.operations.writing import edit_subscription, find_subscription, owed_while
 
 if TYPE_CHECKING:
+    from angarium.dialects.dialect import Dialect
     from angarium.model.registry import Project
     from angarium.operations.context import Context
     from angarium.operations.reach import Reach
 
 WAITS_MAX_S: Final = 10.0
 """How long a receiver may take to answer a handshake: somebody waits for it."""
+IS_VALIDATED: Final = "is_validated"
+"""Which of a subscription's facts says, where an older API needs it, that its receiver was verified."""
+
+_TOKEN_BYTES: Final = 24
 
 
 class Handshakes:
@@ -63,6 +69,8 @@ class Handshakes:
             named = self.named(reach.served.project, present)
             if present.status is not Status.UNVERIFIED:
                 return named
+            if IS_VALIDATED in named.facts:  # So an older API will show it from now on.
+                named = replace(named, facts={**named.facts, IS_VALIDATED: True})
             owed = owed_while(Status.ACTIVE, present.kind)
             return replace(named, status=Status.ACTIVE, owed=owed, reason="", resumed_ms=now_ms)
 
@@ -76,15 +84,29 @@ class Handshakes:
 
     async def problem(self, project: Project, subscription: Subscription) -> str | None:
         """Ask a subscription's receiver; return what is wrong with its answer (None: nothing, or not asked)."""
-        if not is_verified(project, subscription.kind):
+        dialect = dialect_of(subscription.dialect)
+        if not is_verified(project, subscription.kind, dialect):
             return None
+        if dialect.handshake is not None:
+            return await self.ask(project, subscription, secrets.token_urlsafe(_TOKEN_BYTES))
         if project.settings["verification"] == "cloudevents":
             return await self._ask_origin(project, subscription)
         return await self._ask_challenge(project, subscription)
 
+    async def ask(self, project: Project, subscription: Subscription, token: str) -> str | None:
+        """Ask a receiver as its dialect does, with a token; return what is wrong with its answer (None: nothing)."""
+        dialect = dialect_of(subscription.dialect)
+        assert dialect.handshake is not None, "its dialect has a handshake"
+        address = dialect.address(subscription.url, subscription.tenant)
+        handshake = dialect.handshake(address, subscription.external_id or str(subscription.number), token)
+        answer = await self._post(project, subscription, handshake.request)
+        return handshake.check(answer) if isinstance(answer, Response) else _silence(answer)
+
     def named(self, project: Project, subscription: Subscription) -> Subscription:
         """Have each delivery name the origin that the receiver has allowed, where that was asked."""
-        if not is_verified(project, subscription.kind) or project.settings["verification"] != "cloudevents":
+        dialect = dialect_of(subscription.dialect)
+        is_asked = is_verified(project, subscription.kind, dialect) and dialect.handshake is None
+        if not is_asked or project.settings["verification"] != "cloudevents":
             return subscription
         number, given = subscription.number, {REQUEST_ORIGIN: self._origin()}
         named = seal_headers(self._context.vault, number, given)
@@ -136,9 +158,10 @@ class Handshakes:
         return urlsplit(self._context.settings.url).hostname or "angarium"
 
 
-def is_verified(project: Project, kind: str) -> bool:
-    """Say whether a project asks the receivers of such subscriptions before it pushes to them."""
-    return kind == "push" and project.settings.get("verification", "none") != "none"
+def is_verified(project: Project, kind: str, dialect: Dialect) -> bool:
+    """Say whether the receivers of such subscriptions are asked before they are pushed to."""
+    is_asked = dialect.handshake is not None or project.settings.get("verification", "none") != "none"
+    return kind == "push" and is_asked
 
 
 def _silence(answer: NoResponse) -> str:

@@ -85,7 +85,7 @@ class Subscriptions:
         `external_id` is what an older API calls it.
         """
         owner = check_tenant(reach.owner(tenant))
-        terms = read_terms(document, project=reach.served.project, settings=self._context.settings)
+        terms = read_terms(document, project=reach.served.project, settings=self._context.settings, tenant=owner)
         number = await self._store.number("subscription")
         subscription, shown = self._made(reach, owner, terms, number, secret)
         named = await bound(self._context, reach, replace(subscription, external_id=external_id))
@@ -163,7 +163,7 @@ class Subscriptions:
                     return present
                 case Status.UNVERIFIED:
                     raise Conflict(f"subscription {id_} is unverified; POST …/{id_}/verify starts the handshake")
-                case Status.DISABLED if is_verified(project, present.kind):
+                case Status.DISABLED if is_verified(project, present.kind, dialect_of(present.dialect)):
                     return replace(present, status=Status.UNVERIFIED, owed=Owed.NOTHING, reason=_NOT_YET)
                 case _:
                     owed = owed_while(Status.ACTIVE, present.kind)
@@ -213,7 +213,7 @@ class Subscriptions:
         new = None
         if secret is not None or dialect.traits.makes_secret:
             new = make_secret(self._context.vault, number, dialect, terms.options, given=secret)
-        status = Status.UNVERIFIED if is_verified(reach.served.project, terms.kind) else Status.ACTIVE
+        status = Status.UNVERIFIED if is_verified(reach.served.project, terms.kind, dialect) else Status.ACTIVE
         made = Subscription(
             number=number,
             id=self._context.ids.numbered(PREFIX, number, now_ms),
@@ -232,7 +232,8 @@ class Subscriptions:
     def _changed(self, reach: Reach, present: Subscription, patch: dict[str, Any]) -> tuple[Subscription, str | None]:
         """Return a subscription as a patch wants it, and its new secret when the patch means one."""
         document = _merged(present, patch)
-        terms = read_terms(document, project=reach.served.project, settings=self._context.settings)
+        project, tenant = reach.served.project, present.tenant
+        terms = read_terms(document, project=project, settings=self._context.settings, tenant=tenant)
         wanted = self._on(present, terms)
         if wanted.kind != present.kind and wanted.status in {Status.ACTIVE, Status.PAUSED}:
             wanted = replace(wanted, owed=owed_while(wanted.status, wanted.kind))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from angarium.core.accepting import TENANT
 from angarium.core.addressing import check_url
 from angarium.core.handshakes import REQUEST_ORIGIN
 from angarium.core.headers import check_headers
@@ -55,8 +56,8 @@ class Terms(Struct, frozen=True):
     headers: dict[str, str | bytes]
 
 
-def read_terms(document: dict[str, Any], *, project: Project, settings: Settings) -> Terms:
-    """Check a document; `FieldError` names the first member that is wrong. Null is the same as left out."""
+def read_terms(document: dict[str, Any], *, project: Project, settings: Settings, tenant: str = TENANT) -> Terms:
+    """Check a tenant's document; `FieldError` names the first member that is wrong. Null is the same as left out."""
     given = {name: value for name, value in document.items() if value is not None}
     for name in given:
         if name not in MEMBERS:
@@ -69,7 +70,7 @@ def read_terms(document: dict[str, Any], *, project: Project, settings: Settings
     _check_batch(policy, dialect)
     return Terms(
         kind=kind,
-        url=_url(given, kind, dialect, project, settings),
+        url=_url(given, kind, dialect, project, settings, tenant),
         rule=_rule(given, dialect, project),
         name=_text(given, "name", "", _TEXT_MAX["name"]),
         description=_text(given, "description", "", _TEXT_MAX["description"]),
@@ -119,7 +120,7 @@ def _kind(given: dict[str, Any]) -> str:
     return str(kind)
 
 
-def _url(given: dict[str, Any], kind: str, dialect: Dialect, project: Project, settings: Settings) -> str:
+def _url(given: dict[str, Any], kind: str, dialect: Dialect, project: Project, settings: Settings, tenant: str) -> str:
     if kind == "pull":
         if "url" in given:
             raise FieldError("url", 'is given, but nothing is pushed to a "pull" subscription; remove it')
@@ -128,7 +129,10 @@ def _url(given: dict[str, Any], kind: str, dialect: Dialect, project: Project, s
         raise FieldError("url", 'is missing; name the address to push to, or ask for "kind": "pull"')
     ports = frozenset((*settings.egress_ports, *project.settings.get("ports", ())))
     text = _text(given, "url", "", _URL_MAX)
-    return check_url(text, allow_http=allows_http(project, dialect), ports=ports, allowances=settings.egress_allow).url
+    address = dialect.address(text, tenant)
+    allowances = settings.egress_allow
+    target = check_url(address, allow_http=allows_http(project, dialect), ports=ports, allowances=allowances)
+    return target.url if address == text else text
 
 
 def _rule(given: dict[str, Any], dialect: Dialect, project: Project) -> Rule:
