@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angarium.core.coalescing import fold, object_of
+from angarium.core.coalescing import fold, lacking, object_of
 from angarium.model.event import Entry, Event
 from angarium.model.subscription import Coalesce
 
@@ -52,6 +52,26 @@ def test_a_deletion_is_a_last_state_without_data() -> None:
     entries = [Entry(3, 1, 0, made), Entry(3, 2, 0, gone)]
     assert [state for _, state in fold(entries, Coalesce.OPERATIONS)] == [b"", b""]
     assert [entry.offset for entry, _ in fold(entries, Coalesce.LATEST)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted", "states"),
+    [
+        (Coalesce.NONE, [2, 4], [None, b"then 2", None, b"then 4"]),
+        (Coalesce.OPERATIONS, [4], [b"3", b"then 4", b"3", b"then 4"]),
+        (Coalesce.LATEST, [4], [None, b"then 4"]),
+    ],
+)
+def test_what_an_object_was_takes_the_place_of_data_that_is_missing(
+    how: Coalesce, wanted: list[int], states: list[bytes | None]
+) -> None:
+    entries = [
+        Entry(3, offset, 0, Event("p", "t", "item", object_id, "update", data))
+        for offset, object_id, data in [(1, "a", b"1"), (2, "b", b""), (3, "a", b"3"), (4, "b", b"")]
+    ]
+    assert [entry.offset for entry in lacking(entries, how)] == wanted
+    known = {offset: b"then %d" % offset for offset in wanted}
+    assert [state for _, state in fold(entries, how, states=known)] == states
 
 
 OBJECTS = st.lists(st.sampled_from("abcd"), max_size=40)

@@ -55,6 +55,11 @@ def test_a_replay_has_its_original_s_place() -> None:
     assert found.items == (FeedItem(9, Place(3, 5, 1005), event("item", "5"), is_replay=True),)
 
 
+def test_a_resync_is_shown_as_one() -> None:
+    found = Feed(MINE, [version(1)]).page([entry(9, Kind.RESYNC, target=MINE)], after=0, scanned_to=9)
+    assert found.items == (FeedItem(9, Place(3, 9, 1009), event("item", "9"), is_resync=True),)
+
+
 @pytest.mark.parametrize(
     ("versions", "expected"),
     [

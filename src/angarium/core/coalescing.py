@@ -7,6 +7,9 @@
 | `latest` | the last event of each object, unless its dialect has an action that outlasts it |
 
 An action that outlasts others stays when one of those follows it: the last event is then shown with that action.
+Where an event that decides has no data, the state of its object at that moment may be given instead (`states`, by
+offset): a receiver that is told of final states is told of those too.
+
 Folding depends on the delivery's own members alone, so that it gives the same again after a crash.
 """
 
@@ -28,6 +31,7 @@ Object = tuple[str, str]
 """Names one object of a tenant: its kind and its id."""
 
 _NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
+_NO_STATES: Mapping[int, bytes] = MappingProxyType({})
 
 
 def object_of(entry: Entry) -> Object:
@@ -37,8 +41,20 @@ def object_of(entry: Entry) -> Object:
     return event.object, event.object_id
 
 
+def lacking(entries: Sequence[Entry], how: Coalesce) -> list[Entry]:
+    """Return those entries of a delivery whose data decides what is sent, and that have none."""
+    if how is Coalesce.NONE:
+        return [entry for entry in entries if not _event(entry).data]
+    last = {object_of(entry): entry for entry in entries}
+    return [entry for entry in last.values() if not _event(entry).data]
+
+
 def fold(
-    entries: Sequence[Entry], how: Coalesce, outlasts: Mapping[str, Sequence[str]] = _NONE
+    entries: Sequence[Entry],
+    how: Coalesce,
+    outlasts: Mapping[str, Sequence[str]] = _NONE,
+    *,
+    states: Mapping[int, bytes] = _NO_STATES,
 ) -> list[tuple[Entry, bytes | None]]:
     """Return what a delivery of these entries shows: each with its final state, None for the event's own data.
 
@@ -46,14 +62,14 @@ def fold(
     """
     match how:
         case Coalesce.NONE:
-            return [(entry, None) for entry in entries]
+            return [(entry, states.get(entry.offset)) for entry in entries]
         case Coalesce.OPERATIONS:
-            last = {object_of(entry): _event(entry).data for entry in entries}
+            last = {object_of(entry): _event(entry).data or states.get(entry.offset, b"") for entry in entries}
             return [(entry, last[object_of(entry)]) for entry in entries]
         case Coalesce.LATEST:
             final = {object_of(entry): entry.offset for entry in entries}
             shown = _outlasting(entries, outlasts) if outlasts else entries
-            return [(entry, None) for entry in shown if final[object_of(entry)] == entry.offset]
+            return [(entry, states.get(entry.offset)) for entry in shown if final[object_of(entry)] == entry.offset]
         case _:
             assert_never(how)
 

@@ -33,6 +33,7 @@ class FeedItem(Struct, frozen=True):
     place: Place
     event: Event
     is_replay: bool = False
+    is_resync: bool = False
 
 
 class FeedPage(Struct, frozen=True):
@@ -79,7 +80,8 @@ class Feed(Struct, frozen=True):
             return None
         if entry.kind is Kind.REPLAY:
             return FeedItem(entry.offset, Place(entry.partition, entry.of, entry.of_ms), event, is_replay=True)
-        return FeedItem(entry.offset, Place(entry.partition, entry.offset, entry.accepted_ms), event)
+        place = Place(entry.partition, entry.offset, entry.accepted_ms)
+        return FeedItem(entry.offset, place, event, is_resync=entry.kind is Kind.RESYNC)
 
 
 def beginning(versions: Sequence[Version], *, floor: int) -> int:

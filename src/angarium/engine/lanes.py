@@ -227,14 +227,27 @@ class Lanes:
         self.in_flight += 1
         self._slow_in_flight += (is_slow := courier.is_slow)
         ended = partial(self._ended, courier, delivery, is_slow)
-        if delivery.entries is None:
-            withdrawn = partial(self._withdrawn, courier, delivery, is_slow=is_slow)
-            self._poster.post_again(courier, delivery, ended, withdrawn)
-        elif delivery.is_batch:
+        if delivery.entries is not None and delivery.is_batch:
             # Its row, which says what is in it, must be there before anybody receives it.
             self._settler.after(partial(self._send_written, courier, delivery, ended, is_slow=is_slow))
         else:
-            self._poster.post(courier.route, delivery, now, ended)
+            self._post(courier, delivery, now, ended, is_slow=is_slow)
+
+    def _post(
+        self,
+        courier: Courier,
+        delivery: Delivery,
+        now: Moment,
+        ended: Callable[[Fact, Moment], None],
+        *,
+        is_slow: bool,
+    ) -> None:
+        route, entries = courier.route, delivery.entries
+        if entries is None or (route.is_fat and route.lacking(delivery, entries)):
+            withdrawn = partial(self._withdrawn, courier, delivery, is_slow=is_slow)
+            self._poster.post_again(courier, delivery, ended, withdrawn)
+        else:
+            self._poster.post(route, delivery, now, ended)
 
     def _send_written(
         self, courier: Courier, delivery: Delivery, ended: Callable[[Fact, Moment], None], *, is_slow: bool
@@ -242,7 +255,7 @@ class Lanes:
         if self._is_stopping or not courier.may_send(delivery):
             self._withdrawn(courier, delivery, is_slow=is_slow)
         else:
-            self._poster.post(courier.route, delivery, self._clock.now(), ended)
+            self._post(courier, delivery, self._clock.now(), ended, is_slow=is_slow)
 
     def _withdrawn(self, courier: Courier, delivery: Delivery, *, is_slow: bool) -> None:
         """Take back what did not go after all."""

@@ -16,7 +16,7 @@ from angarium.model.wire import NoResponse, Reason, Response
 from angarium.telemetry import DEBUG, DELIVERY_ATTEMPTED, ENGINE_FAILED, INFO, emit, is_said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
     from angarium.clock import Clock, Moment
@@ -82,11 +82,12 @@ class Poster:
         """Read what is to be sent again, its body from its row when there is one."""
         try:
             row, entries = await self._load(delivery)
+            states = {} if row is not None and row.body is not None else await self._states(courier, delivery, entries)
             if not courier.may_send(delivery):
                 withdrawn()  # It was paused, or worse, while it was read.
                 return
             route = courier.route
-            body = self._body(route, delivery, row, entries)
+            body = self._body(route, delivery, row, entries, states)
         except Exception as error:  # noqa: BLE001  the lane goes on whatever the store says
             self._fail(delivery, error, ended)
             return
@@ -106,13 +107,40 @@ class Poster:
             except StoreAway:
                 await asyncio.sleep(_AWAY_S)  # That is no attempt: it waits until the store is back.
 
-    def _body(self, route: Route, delivery: Delivery, row: Open | None, entries: Sequence[Entry]) -> Body:
+    async def _states(self, courier: Courier, delivery: Delivery, entries: Sequence[Entry]) -> Mapping[int, bytes]:
+        """Return, by offset, what must be sent in place of missing data: what the object was at that moment."""
+        found: dict[int, bytes] = {}
+        for entry in courier.route.lacking(delivery, [entry for entry in entries if entry.event is not None]):
+            data = await self._state(entry)
+            if data is not None:
+                found[entry.offset] = data
+        return found
+
+    async def _state(self, entry: Entry) -> bytes | None:
+        event = entry.event
+        assert event is not None, "an entry that is sent has an event"
+        while True:
+            try:
+                return await self._store.data_at(
+                    event.project, event.tenant, event.object, event.object_id, offset=entry.of or entry.offset
+                )
+            except StoreAway:
+                await asyncio.sleep(_AWAY_S)
+
+    def _body(
+        self,
+        route: Route,
+        delivery: Delivery,
+        row: Open | None,
+        entries: Sequence[Entry],
+        states: Mapping[int, bytes],
+    ) -> Body:
         if row is not None and row.body is not None:
             return Body(row.body, row.content_type)
         found = [entry for entry in entries if entry.event is not None]
         if not found:
             raise LookupError("its events are not in the log any more")
-        return route.encode(delivery, found, self._ids, self._clock.now())
+        return route.encode(delivery, found, self._ids, self._clock.now(), states)
 
     def _message_id(self, delivery: Delivery, entries: Sequence[Entry]) -> str:
         if delivery.is_batch:

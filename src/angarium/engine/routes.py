@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from angarium.core import policy as policies
-from angarium.core.coalescing import fold
+from angarium.core.coalescing import fold, lacking
 from angarium.dialects.dialect import Body, Item, Sealed, Signing
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.model.event import Kind
+from angarium.model.subscription import Coalesce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _NEVER_MS = 1 << 62
+_NO_STATES: Mapping[int, bytes] = MappingProxyType({})
 
 
 class Route:
@@ -36,6 +40,7 @@ class Route:
         "_secrets",
         "allow_http",
         "dialect",
+        "is_fat",
         "options",
         "owner",
         "policy",
@@ -52,6 +57,7 @@ class Route:
         self.policy = policies.scaled(resolved, time_scale) if time_scale != 1 else resolved
         settings = project.settings if project else {}
         self.allow_http = bool(settings.get("allow_http", self.dialect.traits.allows_http))
+        self.is_fat = self.dialect.traits.is_fat and settings.get("keep_objects") is not False
         self.ports = frozenset(settings.get("ports", ()))
         self.owner = f"{subscription.project}/{subscription.tenant}"
         number = subscription.number
@@ -76,14 +82,29 @@ class Route:
         self._changes_ms = min(ends, default=_NEVER_MS)
         return self._current
 
-    def encode(self, delivery: Delivery, entries: Sequence[Entry], ids: Ids, now: Moment) -> Body:
-        """Return the body of a delivery of these entries."""
+    def lacking(self, delivery: Delivery, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries of a delivery in whose place the state of their objects must be sent."""
+        if not self.is_fat:
+            return ()
+        how = self.policy.batch.coalesce if delivery.is_batch else Coalesce.NONE
+        return lacking(entries if delivery.is_batch else entries[-1:], how)
+
+    def encode(
+        self,
+        delivery: Delivery,
+        entries: Sequence[Entry],
+        ids: Ids,
+        now: Moment,
+        states: Mapping[int, bytes] = _NO_STATES,
+    ) -> Body:
+        """Return the body of a delivery of these entries; `states`, by offset, are sent in place of missing data."""
         if delivery.is_batch:
-            shown = fold(entries, self.policy.batch.coalesce, self.dialect.traits.outlasts)
+            shown = fold(entries, self.policy.batch.coalesce, self.dialect.traits.outlasts, states=states)
             items = tuple([_item(entry, ids, state) for entry, state in shown])
             sealed = Sealed(ids.delivery(delivery.key), items, now.wall_ms, is_batch=True)
         else:
-            sealed = Sealed("", (_item(entries[-1], ids, None),), now.wall_ms)
+            last = entries[-1]
+            sealed = Sealed("", (_item(last, ids, states.get(last.offset)),), now.wall_ms)
         return self.dialect.encode(sealed, self.options)
 
     def sign(self, delivery: Delivery, body: Body, message_id: str, now: Moment, *, is_replay: bool) -> Request:

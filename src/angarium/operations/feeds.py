@@ -76,9 +76,8 @@ class Feeds:
             items, offset = await self._scan(subscription, offset, limit)
             left = ends_at - asyncio.get_running_loop().time()
             if items or left <= 0:
-                return FeedShown(
-                    [self._entry(subscription, item) for item in items], self._cursor(subscription, offset)
-                )
+                shown = [await self._entry(subscription, item) for item in items]
+                return FeedShown(shown, self._cursor(subscription, offset))
             await self._moved(subscription, offset, within_s=left, is_again=is_again)
             subscription = await find_subscription(self._context, reach, id_)
             is_again = True
@@ -97,7 +96,7 @@ class Feeds:
         while True:
             items, offset = await self._scan(subscription, offset, _CHUNK)
             for item in items:
-                yield self._entry(subscription, item)
+                yield await self._entry(subscription, item)
             if not items and not await self._moved(subscription, offset, within_s=_QUIET_S, is_again=is_again):
                 yield None
             is_again = not items
@@ -160,12 +159,16 @@ class Feeds:
             self._held.popitem(last=False)
         return versions
 
-    def _entry(self, subscription: Subscription, item: FeedItem) -> FeedEntry:
+    async def _entry(self, subscription: Subscription, item: FeedItem) -> FeedEntry:
         place, event = item.place, item.event
         id_ = self._context.ids.event(place.partition, place.offset, place.accepted_ms)
-        body = dialect_of(subscription.dialect).encode_item(
-            Item(id_, event, place.accepted_ms, place.offset, place.partition), subscription.all_options
-        )
+        dialect, state = dialect_of(subscription.dialect), None
+        if dialect.traits.is_fat and not event.data:
+            state = await self._store.data_at(
+                event.project, event.tenant, event.object, event.object_id, offset=place.offset
+            )
+        shown = Item(id_, event, place.accepted_ms, place.offset, place.partition, state, item.is_resync)
+        body = dialect.encode_item(shown, subscription.all_options)
         occurred_us = event.occurred_us or place.accepted_ms * 1000
         return FeedEntry(self._cursor(subscription, item.offset), id_, event.type, occurred_us, body)
 
