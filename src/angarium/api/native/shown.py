@@ -12,6 +12,7 @@ from angarium.dialects.registry import dialect as dialect_of
 from angarium.model.delivery import Open, Settled, State
 from angarium.model.wire import Reason
 from angarium.operations.deliveries import state_of
+from angarium.operations.login import shown_settings
 from angarium.operations.terms import MASK, own_headers, shown_options
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from angarium.model.delivery import Attempt
     from angarium.model.event import Entry, ObjectState
     from angarium.model.ids import Ids
-    from angarium.model.registry import ApiKey, Job, Project, Tenant
+    from angarium.model.registry import ApiKey, App, Job, Project, Tenant
     from angarium.model.subscription import Subscription
     from angarium.model.wire import Phases
     from angarium.operations.deliveries import Detailed, Named
     from angarium.operations.feeds import FeedEntry
+    from angarium.operations.grants import Granted
     from angarium.operations.subscriptions import Standing
     from angarium.store.contract import Listing
 
@@ -44,10 +46,11 @@ def listing(found: Listing[T], shown: Callable[[T], Document]) -> Document:
 
 
 def project(found: Project, *, with_settings: bool = True) -> Document:
-    """Show a project; who has no business with its settings sees the catalogue alone."""
-    document: Document = {"id": found.name, "dialect": found.dialect, "objects": found.objects}
+    """Show a project, with its dialect's objects where it names none; not everybody is shown its settings."""
+    objects = found.objects or dialect_of(found.dialect).traits.catalogue or {}
+    document: Document = {"id": found.name, "dialect": found.dialect, "objects": dict(objects)}
     if with_settings:
-        document["settings"] = found.settings
+        document["settings"] = shown_settings(found.settings)
     return {**document, "created_at": format_ms(found.created_ms), "updated_at": format_ms(found.updated_ms)}
 
 
@@ -75,6 +78,38 @@ def key(found: ApiKey, token: str | None = None) -> Document:
         "actor": msgspec.Raw(found.actor) if found.actor else None,
         "created_at": format_ms(found.created_ms),
         "expires_at": moment(found.expires_ms),
+    }
+
+
+def app(found: App, secret: str | None = None) -> Document:
+    """Show an app, and its secret when it has just been made."""
+    document: Document = {"id": found.id} if secret is None else {"id": found.id, "secret": secret}
+    return {
+        **document,
+        "name": found.name,
+        "url": found.url,
+        "redirect_uri": found.redirect_uri or None,
+        "created_at": format_ms(found.created_ms),
+    }
+
+
+def grant(found: Granted) -> Document:
+    """Show a grant, and its token or code when it has just been made."""
+    it = found.grant
+    new = {"access_token": found.token, "code": found.code}
+    return {
+        "id": it.id,
+        **{name: text for name, text in new.items() if text is not None},
+        "app": found.app.id,
+        "tenant": it.tenant,
+        "user": it.user,
+        "email": it.email or None,
+        "sub_domain": it.sub_domain,
+        "scope": it.scope,
+        "permissions": None if it.permissions is None else list(it.permissions),
+        "is_pending": not it.digest,
+        "created_at": format_ms(it.created_ms),
+        "expires_at": format_ms(it.expires_ms),
     }
 
 
