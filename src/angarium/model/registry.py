@@ -18,6 +18,11 @@ class Project(Struct, frozen=True):
     objects: dict[str, Any] = {}
     settings: dict[str, Any] = {}
 
+    @property
+    def keeps_objects(self) -> bool:
+        """Say whether the current state of its objects is kept."""
+        return self.settings.get("keep_objects") is not False
+
 
 class Tenant(Struct, frozen=True):
     """The publisher's customer whose data it is."""

@@ -27,6 +27,8 @@ _KEYS: dict[str, msgspec.msgpack.Decoder[Any]] = {
     "events": msgspec.msgpack.Decoder(tuple[str, _Number]),
     "projects": msgspec.msgpack.Decoder(tuple[str, _Number, str]),
     "tenants": msgspec.msgpack.Decoder(tuple[str, _Number, str]),
+    "apps": msgspec.msgpack.Decoder(tuple[str, _Number]),
+    "grants": msgspec.msgpack.Decoder(tuple[str, _Number]),
     "keys": msgspec.msgpack.Decoder(tuple[str, _Number]),
     "subscriptions": msgspec.msgpack.Decoder(tuple[str, _Number]),
     "jobs": msgspec.msgpack.Decoder(tuple[str, _Number]),

@@ -18,7 +18,10 @@ WAY = re.compile(r"_(down|up)$")
 VARIANT = re.compile(r"(_(project|tenant|subscription))?(_(down|up))?$")
 
 # What grows with what is published, subscribed or delivered.
-GROWING = "api_key|attempt|delivery|e|d|event|idempotency|job|member|open|owner|p|project|subscription|t|tenant|v"
+GROWING = (
+    "api_key|app|app_grant|attempt|delivery|e|d|event|idempotency|job|member|o|object|object_entry|once|open|owner|p"
+    "|project|subscription|t|tenant|v"
+)
 WHOLE = {
     "check_offsets": "a check reads everything",
     "lanes": "recovery reads all lanes that are behind",
@@ -29,6 +32,7 @@ WHOLE = {
     "old_settled": "the 256 partitions",
 }
 SORTED = {
+    "fold": "some thousands of entries, grouped by their objects",
     "index_places": "some thousands of entries, sorted so that each page is touched once",
     "index_projects": "the same",
     "index_lot": "the same",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from angarium.model.event import PARTITIONS, Entry, Place
+from angarium.model.event import PARTITIONS, Entry, Kind, ObjectState, Place
 from angarium.store.contract import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled
-    from angarium.model.registry import ApiKey, Job, Project, Tenant
+    from angarium.model.event import Event
+    from angarium.model.registry import ApiKey, App, Grant, Job, Project, Tenant
     from angarium.model.subscription import Subscription, Version
 
 
@@ -60,6 +61,12 @@ class Held:
         self._settled: dict[Key, Settled] = {}
         self._attempts: dict[Key, dict[int, Attempt]] = {}
         self._jobs: dict[int, Job] = {}
+        self._apps: dict[int, App] = {}
+        self._grants: dict[int, Grant] = {}
+        self._once: dict[str, int] = {}
+        self._objects: dict[tuple[str, str, str, str], ObjectState] = {}
+        self._unfolded: deque[Written] = deque()
+        self._folded_to = 0
 
     def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
         """Call `woken` with partitions that have moved, and their heads."""
@@ -71,12 +78,46 @@ class Held:
         self._numbers["entry"] += 1
         written = Written(replace(entry, offset=offset), owner, self._numbers["entry"])
         self._logs[entry.partition][offset] = written
+        self._unfolded.append(written)
         return Place(entry.partition, offset, entry.accepted_ms)
+
+    def _fold(self, limit: int | None = None, *, to: int | None = None) -> int:
+        """Fold the next entries, at most so many, up to a number in the order of commits; return how many."""
+        count = 0
+        while self._unfolded and count != limit and (to is None or self._unfolded[0].number <= to):
+            written, count = self._unfolded.popleft(), count + 1
+            self._folded_to = written.number
+            event, project = written.entry.event, self._projects.get(written.owner[0])
+            if event and written.entry.kind == Kind.EVENT and (project is None or project.keeps_objects):
+                name = (event.project, event.tenant, event.object, event.object_id)
+                self._objects[name] = _folded(self._objects.get(name), written.entry, event)
+        return count
 
     def _wake(self, partitions: set[int]) -> None:
         heads = {partition: self._heads.get(partition, 0) for partition in sorted(partitions)}
         for woken in self._woken:
             asyncio.get_running_loop().call_soon(woken, heads)
+
+
+def _folded(state: ObjectState | None, entry: Entry, event: Event) -> ObjectState:
+    """Return an object's state after an event."""
+    older = (state.data, state.data_offset) if state else (b"", 0)
+    data, data_offset = (event.data, entry.offset) if event.data else older
+    return ObjectState(
+        event.project,
+        event.tenant,
+        event.object,
+        event.object_id,
+        entry.partition,
+        entry.offset,
+        entry.accepted_ms,
+        event.action,
+        data,
+        data_offset,
+        event.url,
+        event.attributes,
+        event.occurred_us,
+    )
 
 
 def place_of(key: Key) -> tuple[int, int, int]:

@@ -33,9 +33,16 @@ class Registry(Held):
 
     async def put_project(self, project: Project) -> bool:
         """Create or replace a project."""
-        is_new = project.name not in self._projects
+        found = self._projects.get(project.name)
+        if (found is None or found.keeps_objects) != project.keeps_objects:
+            self._fold()  # What was published before is kept or not as was said then.
+            self._drop_objects(project.name)
         self._projects[project.name] = project
-        return is_new
+        return found is None
+
+    def _drop_objects(self, project: str) -> None:
+        for name in [each for each in self._objects if each[0] == project]:
+            del self._objects[name]
 
     async def project(self, name: str) -> Project | None:
         """Return a project."""
@@ -49,6 +56,8 @@ class Registry(Held):
 
     async def delete_project(self, name: str) -> None:
         """Delete a project's registry; its log stays."""
+        self._fold()
+        self._drop_objects(name)
         for subscription in [each for each in self._subscriptions.values() if each.project == name]:
             await self.remove(subscription)
         for tenant in [owner for owner in self._tenants if owner[0] == name]:
@@ -57,6 +66,10 @@ class Registry(Held):
             del self._keys[number]
         for number in [job.number for job in self._jobs.values() if job.project == name]:
             del self._jobs[number]
+        for number in [app.number for app in self._apps.values() if app.project == name]:
+            del self._apps[number]
+        for number in [grant.number for grant in self._grants.values() if grant.project == name]:
+            del self._grants[number]
         self._projects.pop(name, None)
 
     async def put_tenant(self, tenant: Tenant) -> bool:
@@ -159,6 +172,13 @@ class Registry(Held):
         """Return all subscriptions of a tenant."""
         held = (each for each in self._subscriptions.values() if (each.project, each.tenant) == (project, tenant))
         return sorted(held, key=lambda each: each.number)
+
+    async def subscription_called(self, project: str, external_id: str) -> Subscription | None:
+        """Return a project's subscription that an older API knows by this id."""
+        held = (
+            each for each in self._subscriptions.values() if (each.project, each.external_id) == (project, external_id)
+        )
+        return min(held, key=lambda each: each.number, default=None) if external_id else None
 
     async def versions_of(self, project: str, tenant: str) -> Sequence[Version]:
         """Return all versions of a tenant's living subscriptions."""

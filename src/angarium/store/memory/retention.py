@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from angarium.model.delivery import Key, Origin
-from angarium.store.memory.held import Held, place_of
+from angarium.model.event import Kind
+from angarium.store.memory.held import Held, Written, place_of
 
 if TYPE_CHECKING:
     from angarium.model.event import Entry
@@ -18,6 +19,7 @@ class Retention(Held):
         """Drop at most `limit` rows: keys, then entries, then deliveries, then attempts."""
         room = limit
         room -= self._drop_kept(now_ms, room)
+        room -= self._drop_once(now_ms, room)
         floors = dict(self._floors)
         room -= self._drop_entries(before_ms, room)
         room -= self._drop_settled(before_ms, room)
@@ -31,8 +33,14 @@ class Retention(Held):
             del self._kept[key]
         return len(expired[:room])
 
+    def _drop_once(self, now_ms: int, room: int) -> int:
+        expired = sorted((until_ms, name) for name, until_ms in self._once.items() if until_ms <= now_ms)
+        for _, name in expired[:room]:
+            del self._once[name]
+        return len(expired[:room])
+
     def _drop_entries(self, before_ms: int, room: int) -> int:
-        dropped: list[Entry] = []
+        dropped: list[Written] = []
         needed = {partition: self._needed_from(partition) for partition in self._logs}
         for written in sorted(
             (each for log in self._logs.values() for each in log.values()), key=lambda each: each.number
@@ -43,11 +51,21 @@ class Retention(Held):
             if entry.accepted_ms >= before_ms:
                 needed[entry.partition] = min(needed[entry.partition], entry.offset)
             if entry.offset < needed[entry.partition]:
-                dropped.append(entry)
-        for entry in dropped:
-            del self._logs[entry.partition][entry.offset]
-            self._floors[entry.partition] = entry.offset
+                dropped.append(written)
+        self._fold(to=max((written.number for written in dropped), default=0))
+        for written in dropped:
+            self._drop_entry(written.entry)
         return len(dropped)
+
+    def _drop_entry(self, entry: Entry) -> None:
+        """Drop an entry, and with its last event an object that was deleted."""
+        del self._logs[entry.partition][entry.offset]
+        self._floors[entry.partition] = entry.offset
+        if entry.event and entry.kind == Kind.EVENT:
+            name = (entry.event.project, entry.event.tenant, entry.event.object, entry.event.object_id)
+            state = self._objects.get(name)
+            if state and state.is_deleted and state.offset == entry.offset:
+                del self._objects[name]
 
     def _needed_from(self, partition: int) -> int:
         """Return the lowest offset of a partition that somebody still needs."""

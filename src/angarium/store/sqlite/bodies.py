@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct, json
 
 from angarium.model.delivery import LaneRow
-from angarium.model.registry import ApiKey, Job, Project, Tenant
+from angarium.model.registry import ApiKey, App, Grant, Job, Project, Tenant
 from angarium.model.subscription import Subscription, Version
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Struct)
 
 _DECODERS: dict[type[Struct], json.Decoder[Any]] = {
-    kind: json.Decoder(kind) for kind in (ApiKey, Job, LaneRow, Project, Subscription, Tenant, Version)
+    kind: json.Decoder(kind) for kind in (ApiKey, App, Grant, Job, LaneRow, Project, Subscription, Tenant, Version)
 }
 
 pack = json.Encoder().encode

@@ -40,6 +40,7 @@ class Ledger:
         self.floors: dict[int, int] = {}
         self.registry: dict[int, int] = {}
         self.sequence = 0
+        self.folded_to = 0
         self.fresh = Fresh()
         self.lately: set[Key] = set()
         self.moved_to: dict[int, int] = {}
@@ -56,6 +57,7 @@ class Ledger:
             self.heads |= {partition: head} if head else {}
             self.registry |= {partition: registry} if registry else {}
         self.sequence = value(self._connection, "last_sequence")
+        self.folded_to = value(self._connection, "folded_to")
         self.moved_to = {
             partition: offset
             for partition, offset in run(self._connection, "moved_to", {"tests": TEST_OFFSET})

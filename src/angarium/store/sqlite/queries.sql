@@ -169,11 +169,15 @@ FROM project AS p CROSS JOIN tenant AS t ON t.project = p.number WHERE p.name = 
 
 -- put_project --
 -- Create or replace a project.
-UPDATE project SET created_ms = ?, body = ? WHERE number = ?
+UPDATE project SET created_ms = ?, body = ?, keeps_objects = ? WHERE number = ?
 
 -- has_project --
 -- Say whether a project is there.
 SELECT 1 FROM project WHERE name = ? AND created_ms IS NOT NULL
+
+-- keeps_objects --
+-- Say whether the current state of a project's objects is kept.
+SELECT keeps_objects FROM project WHERE name = ?
 
 -- project --
 -- Return a project.
@@ -187,7 +191,7 @@ ORDER BY created_ms {order}, name {order} LIMIT :limit
 
 -- forget_project --
 -- Leave nothing of a project but its number.
-UPDATE project SET created_ms = NULL, body = NULL WHERE name = ?
+UPDATE project SET created_ms = NULL, body = NULL, keeps_objects = 1 WHERE name = ?
 
 -- forget_tenants --
 -- Leave nothing of a project's tenants but their numbers.
@@ -236,11 +240,82 @@ DELETE FROM api_key WHERE number = ? RETURNING number
 -- Delete a project's API keys.
 DELETE FROM api_key WHERE project = ?
 
+-- put_app --
+-- Create or replace an app.
+INSERT INTO app (number, project, body) VALUES (?, ?, ?)
+ON CONFLICT (number) DO UPDATE SET project = excluded.project, body = excluded.body
+
+-- app --
+-- Return an app.
+SELECT body FROM app WHERE number = ?
+
+-- apps --
+-- Return a project's apps between two numbers.
+SELECT body FROM app WHERE project = :project AND number > :above AND number < :below
+ORDER BY number {order} LIMIT :limit
+
+-- delete_app --
+-- Delete an app.
+DELETE FROM app WHERE number = ? RETURNING number
+
+-- delete_apps --
+-- Delete a project's apps.
+DELETE FROM app WHERE project = ?
+
+-- put_grant --
+-- Create or replace a grant.
+INSERT INTO app_grant (number, project, app, digest, code, expires_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (number) DO UPDATE SET project = excluded.project, app = excluded.app, digest = excluded.digest,
+    code = excluded.code, expires_ms = excluded.expires_ms, body = excluded.body
+
+-- grant --
+-- Return a grant.
+SELECT body FROM app_grant WHERE number = ?
+
+-- grant_by_token --
+-- Return the grant whose access token has this digest.
+SELECT body FROM app_grant WHERE digest = ? AND digest <> x'' ORDER BY number LIMIT 1
+
+-- grant_by_code --
+-- Return the grant whose code has this digest.
+SELECT body FROM app_grant WHERE code = ? AND code <> x'' ORDER BY number LIMIT 1
+
+-- grants --
+-- Return a project's grants between two numbers.
+SELECT body FROM app_grant WHERE project = :project AND number > :above AND number < :below
+ORDER BY number {order} LIMIT :limit
+
+-- grants_of_app --
+-- Return an app's grants between two numbers.
+SELECT body FROM app_grant WHERE app = :app AND project = :project AND number > :above AND number < :below
+ORDER BY number {order} LIMIT :limit
+
+-- grants_until --
+-- Return grants that expire before a moment.
+SELECT body FROM app_grant WHERE expires_ms < ? ORDER BY expires_ms, number LIMIT ?
+
+-- delete_grant --
+-- Delete a grant.
+DELETE FROM app_grant WHERE number = ? RETURNING number
+
+-- delete_grants_of --
+-- Delete an app's grants.
+DELETE FROM app_grant WHERE app = ?
+
+-- delete_grants --
+-- Delete a project's grants.
+DELETE FROM app_grant WHERE project = ?
+
+-- take_once --
+-- Take a word that was not taken, or is forgotten by now.
+INSERT INTO once (name, until_ms) VALUES (:name, :until)
+ON CONFLICT (name) DO UPDATE SET until_ms = excluded.until_ms WHERE until_ms <= :now RETURNING 1
+
 -- put_subscription --
 -- Create or replace a subscription.
-INSERT INTO subscription (number, project, tenant, status, body) VALUES (?, ?, ?, ?, ?)
+INSERT INTO subscription (number, project, tenant, status, external_id, body) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (number) DO UPDATE SET project = excluded.project, tenant = excluded.tenant, status = excluded.status,
-    body = excluded.body
+    external_id = excluded.external_id, body = excluded.body
 
 -- put_owner --
 -- Remember whose a subscription is.
@@ -274,6 +349,12 @@ ORDER BY number {order} LIMIT :limit
 -- Return a tenant's subscriptions of a status between two numbers.
 SELECT body FROM subscription WHERE tenant = :scope AND status = :status AND number > :above AND number < :below
 ORDER BY number {order} LIMIT :limit
+
+-- subscription_called --
+-- Return a project's subscription that an older API knows by an id, the first of them.
+SELECT body FROM subscription
+WHERE project = (SELECT number FROM project WHERE name = ?) AND external_id = ? AND external_id <> ''
+ORDER BY number LIMIT 1
 
 -- all_subscriptions_of_tenant --
 -- Return all subscriptions of a tenant.
@@ -583,6 +664,91 @@ DELETE FROM job WHERE project = ?
 DELETE FROM idempotency WHERE (project, key) IN (
     SELECT project, key FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms, project, key LIMIT ?
 ) RETURNING 1
+
+-- drop_once --
+-- Forget words that may be used again.
+DELETE FROM once WHERE name IN (SELECT name FROM once WHERE until_ms <= ? ORDER BY until_ms, name LIMIT ?) RETURNING 1
+
+-- folded_to --
+-- Return up to which number in commit order events are folded.
+SELECT sequence FROM folded
+
+-- move_folded --
+-- Record how far events are folded.
+UPDATE folded SET sequence = ?
+
+-- fold --
+-- Fold events between two numbers in commit order into their objects' rows. A group's last event is the largest of its
+-- numbers, each doubled, and one more for a deletion.
+INSERT INTO object (tenant, object, object_id, sequence, data_sequence, is_deleted)
+SELECT tenant, object, object_id, last / 2, data_sequence, last % 2 FROM (
+    SELECT e.tenant, e.object, e.object_id, max(e.sequence * 2 + (e.action = 'delete')) AS last,
+        max(iif(length(e.data) > 0, e.sequence, 0)) AS data_sequence
+    FROM event AS e CROSS JOIN tenant AS t ON t.number = e.tenant CROSS JOIN project AS p ON p.number = t.project
+    WHERE e.sequence > ? AND e.sequence <= ? AND e.kind = 0 AND p.keeps_objects
+    GROUP BY e.tenant, e.object, e.object_id
+)
+WHERE true
+ON CONFLICT (tenant, object, object_id) DO UPDATE SET sequence = excluded.sequence, is_deleted = excluded.is_deleted,
+    data_sequence = max(data_sequence, excluded.data_sequence)
+
+-- object --
+-- Return which events an object's state consists of.
+SELECT sequence, data_sequence FROM object WHERE tenant = ? AND object = ? AND object_id = ?
+
+-- objects --
+-- Return which events the state of a tenant's next objects consists of.
+SELECT sequence, data_sequence FROM object WHERE tenant = ? AND object = ? AND object_id > ? AND NOT is_deleted
+ORDER BY object_id LIMIT ?
+
+-- count_objects --
+-- Return how many objects of a kind a tenant has.
+SELECT count(*) FROM object WHERE tenant = ? AND object = ? AND NOT is_deleted
+
+-- state_entries --
+-- Return entries that objects' rows name, each where it lies, with their numbers in commit order.
+SELECT e."partition", e."offset", e.tenant, e.accepted_ms, e.kind, e.object, e.action, e.object_id, e.crc, e.extra, e.data,
+    p.name, t.name, e.sequence
+FROM json_each(:sequences) AS asked CROSS JOIN event AS e ON e.sequence = asked.value
+CROSS JOIN tenant AS t ON t.number = e.tenant CROSS JOIN project AS p ON p.number = t.project
+UNION ALL
+SELECT e."partition", e."offset", e.tenant, e.accepted_ms, e.kind, e.object, e.action, e.object_id, e.crc, e.extra, e.data,
+    p.name, t.name, e.sequence
+FROM json_each(:sequences) AS asked CROSS JOIN object_entry AS e ON e.sequence = asked.value
+CROSS JOIN tenant AS t ON t.number = e.tenant CROSS JOIN project AS p ON p.number = t.project
+
+-- last_data --
+-- Return the first of some entries that is an event of an object and has data.
+SELECT e.sequence FROM json_each(:sequences) AS asked CROSS JOIN event AS e ON e.sequence = asked.value
+WHERE e.kind = 0 AND e.object = :object AND e.object_id = :object_id AND length(e.data) > 0 LIMIT 1
+
+-- last_data_between --
+-- Return an object's last event with data between two numbers in commit order.
+SELECT e.sequence FROM event AS e
+WHERE e.sequence > :above AND e.sequence <= :to AND e.kind = 0 AND e.tenant = :tenant AND e.object = :object
+    AND e.object_id = :object_id AND length(e.data) > 0
+ORDER BY e.sequence DESC LIMIT 1
+
+-- old_objects --
+-- Return those of some entries that objects' rows name, with which row it is and what is to become of it.
+WITH old (sequence) AS (VALUES {1 each})
+SELECT old.sequence, o.tenant, o.object, o.object_id, o.is_deleted AND o.sequence = old.sequence
+FROM old CROSS JOIN event AS e ON e.sequence = old.sequence
+CROSS JOIN object AS o ON o.tenant = e.tenant AND o.object = e.object AND o.object_id = e.object_id
+WHERE e.kind = 0 AND old.sequence IN (o.sequence, o.data_sequence)
+
+-- keep_entries --
+-- Keep entries that go from the log for the objects' rows that name them.
+INSERT INTO object_entry SELECT * FROM event WHERE sequence IN (VALUES {1 each})
+
+-- delete_objects --
+-- Delete objects' rows.
+DELETE FROM object WHERE (tenant, object, object_id) IN (VALUES {3 each})
+
+-- objects_of_project --
+-- Return some of a project's objects.
+SELECT o.tenant, o.object, o.object_id FROM project AS p CROSS JOIN tenant AS t ON t.project = p.number
+CROSS JOIN object AS o ON o.tenant = t.number WHERE p.name = ? LIMIT ?
 
 -- needed_from --
 -- Return the lowest offset of each partition that its watermark, a behind lane or an open delivery still needs.

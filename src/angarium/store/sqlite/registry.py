@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from angarium.errors import Conflict
@@ -12,29 +11,25 @@ from angarium.model.event import Entry, Kind
 from angarium.model.registry import ApiKey, Job, Project, Tenant
 from angarium.model.subscription import Owed, Subscription, Version
 from angarium.store.contract import Listing
-from angarium.store.paging import cut, window
+from angarium.store.paging import window
 from angarium.store.sqlite import bodies
-from angarium.store.sqlite.file import File
+from angarium.store.sqlite.folding import Folding, drop_objects, fold
 from angarium.store.sqlite.ledger import Numbers
+from angarium.store.sqlite.packed import Packed, by_name, by_number, number_of, read_page, scope_of
 from angarium.store.sqlite.statements import first, run, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import apsw
 
     from angarium.model.registry import JobState
     from angarium.model.subscription import Status
     from angarium.store.contract import Page
-    from angarium.store.paging import Cursor, Window
     from angarium.store.sqlite.transaction import Transaction
 
-T = TypeVar("T", bound=Struct)
 
-_END = 2**63 - 1
-
-
-class Registry(File):
+class Registry(Packed, Folding):
     """The registry's part of the store."""
 
     async def meta(self, name: str) -> bytes | None:
@@ -54,15 +49,17 @@ class Registry(File):
     # -- projects and tenants ---------------------------------------------------------------------------------------
 
     async def put_project(self, project: Project) -> bool:
-        """Create or replace a project."""
-
-        def put(transaction: Transaction) -> bool:
-            is_new = first(transaction.connection, "has_project", (project.name,)) is None
-            number = value(transaction.connection, "give_project_number", (project.name,))
-            run(transaction.connection, "put_project", (project.created_ms, bodies.pack(project), number))
-            return is_new
-
-        return await self._change(put)
+        """Create or replace a project; when it keeps no objects any more, or did not, none is kept of before."""
+        found = await self.project(project.name)
+        was_kept, is_kept = found is None or found.keeps_objects, project.keeps_objects
+        if was_kept != is_kept:
+            await self._fold_all()
+        if is_kept and not was_kept:
+            await self._drop_objects(project.name)  # What is there when the program ended while it was dropped.
+        is_new = await self._change(lambda transaction: _put_project(transaction, project))
+        if not is_kept:
+            await self._drop_objects(project.name)
+        return is_new
 
     async def project(self, name: str) -> Project | None:
         """Return a project."""
@@ -71,12 +68,12 @@ class Registry(File):
     async def projects(self, page: Page) -> Listing[Project]:
         """List projects, newest first."""
         wanted = window("projects", page)
-        return await self._list(
-            Project, "projects", wanted, _by_name(wanted), lambda each: (each.created_ms, each.name)
-        )
+        return await self._list(Project, "projects", wanted, by_name(wanted), lambda each: (each.created_ms, each.name))
 
     async def delete_project(self, name: str) -> None:
         """Delete a project's registry; its log stays."""
+        await self._fold_all()
+        await self._drop_objects(name)
         await self._change(lambda transaction: _delete_project(transaction, name), rows=500)
 
     async def put_tenant(self, tenant: Tenant) -> bool:
@@ -99,8 +96,8 @@ class Registry(File):
         wanted = window("tenants", page)
 
         def read(connection: apsw.Connection) -> Listing[Tenant]:
-            asked = {"project": value(connection, "project_number", (project,)), **_by_name(wanted)}
-            return _list(connection, Tenant, "tenants", wanted, asked, lambda each: (each.created_ms, each.name))
+            asked = {"project": value(connection, "project_number", (project,)), **by_name(wanted)}
+            return read_page(connection, Tenant, "tenants", wanted, asked, lambda each: (each.created_ms, each.name))
 
         return await self._read(read)
 
@@ -121,13 +118,11 @@ class Registry(File):
     async def keys(self, project: str, page: Page) -> Listing[ApiKey]:
         """List a project's API keys, newest first."""
         wanted = window("keys", page)
-        return await self._list(ApiKey, "keys", wanted, {"project": project, **_by_number(wanted)}, _number_of)
+        return await self._list(ApiKey, "keys", wanted, {"project": project, **by_number(wanted)}, number_of)
 
     async def delete_key(self, number: int) -> bool:
         """Delete an API key."""
-        return await self._change(
-            lambda transaction: first(transaction.connection, "delete_key", (number,)) is not None
-        )
+        return await self._delete("delete_key", number)
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -158,14 +153,18 @@ class Registry(File):
         name, filters = (name, {}) if status is None else (f"{name}_in", {"status": status.value})
 
         def read(connection: apsw.Connection) -> Listing[Subscription]:
-            asked = {"scope": _scope(connection, project, tenant), **filters, **_by_number(wanted)}
-            return _list(connection, Subscription, name, wanted, asked, _number_of)
+            asked = {"scope": scope_of(connection, project, tenant), **filters, **by_number(wanted)}
+            return read_page(connection, Subscription, name, wanted, asked, number_of)
 
         return await self._read(read)
 
     async def subscriptions_of(self, project: str, tenant: str) -> Sequence[Subscription]:
         """Return all subscriptions of a tenant."""
         return await self._all_of(Subscription, "all_subscriptions_of_tenant", project, tenant)
+
+    async def subscription_called(self, project: str, external_id: str) -> Subscription | None:
+        """Return a project's subscription that an older API knows by this id."""
+        return await self._first(Subscription, "subscription_called", project, external_id)
 
     async def versions_of(self, project: str, tenant: str) -> Sequence[Version]:
         """Return all versions of a tenant's living subscriptions."""
@@ -188,35 +187,27 @@ class Registry(File):
     async def jobs(self, project: str, page: Page, *, tenant: str | None = None) -> Listing[Job]:
         """List a project's jobs, newest first."""
         wanted = window("jobs", page)
-        asked: dict[str, Any] = {"project": project, **_by_number(wanted)}
+        asked: dict[str, Any] = {"project": project, **by_number(wanted)}
         if tenant is None:
-            return await self._list(Job, "jobs", wanted, asked, _number_of)
-        return await self._list(Job, "jobs_of_tenant", wanted, {"tenant": tenant, **asked}, _number_of)
+            return await self._list(Job, "jobs", wanted, asked, number_of)
+        return await self._list(Job, "jobs_of_tenant", wanted, {"tenant": tenant, **asked}, number_of)
 
     async def jobs_in(self, state: JobState) -> Sequence[Job]:
         """Return all jobs in a state, by number."""
         return await self._read(lambda connection: bodies.unpack_all(Job, run(connection, "jobs_in", (state.value,))))
 
-    # -- what they share --------------------------------------------------------------------------------------------
-
-    async def _run(self, name: str, *values: object) -> None:
-        await self._change(lambda transaction: run(transaction.connection, name, values))
-
-    async def _first(self, kind: type[T], name: str, *values: object) -> T | None:
-        return await self._read(lambda connection: bodies.unpack_first(kind, run(connection, name, values)))
-
-    async def _list(
-        self, kind: type[T], name: str, wanted: Window, asked: dict[str, Any], key: Callable[[T], Cursor]
-    ) -> Listing[T]:
-        return await self._read(lambda connection: _list(connection, kind, name, wanted, asked, key))
-
-    async def _all_of(self, kind: type[T], name: str, project: str, tenant: str) -> list[T]:
-        return await self._read(
-            lambda connection: bodies.unpack_all(kind, run(connection, name, (_scope(connection, project, tenant),)))
-        )
-
 
 # -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _put_project(transaction: Transaction, project: Project) -> bool:
+    connection = transaction.connection
+    if value(connection, "keeps_objects", (project.name,)) != project.keeps_objects:
+        fold(transaction)  # What was published before is kept or not as was said then.
+    is_new = first(connection, "has_project", (project.name,)) is None
+    number = value(connection, "give_project_number", (project.name,))
+    run(connection, "put_project", (project.created_ms, bodies.pack(project), project.keeps_objects, number))
+    return is_new
 
 
 def _change(transaction: Transaction, subscription: Subscription, version: Version | None, revision: int) -> int | None:
@@ -231,7 +222,14 @@ def _change(transaction: Transaction, subscription: Subscription, version: Versi
     run(
         transaction.connection,
         "put_subscription",
-        (written.number, numbers.project, numbers.tenant, written.status.value, bodies.pack(written)),
+        (
+            written.number,
+            numbers.project,
+            numbers.tenant,
+            written.status.value,
+            written.external_id,
+            bodies.pack(written),
+        ),
     )
     run(transaction.connection, "put_owner", (written.number, numbers.project, numbers.tenant, written.partition))
     transaction.ledger.remember_owner(written.number, (numbers.project, numbers.tenant))
@@ -263,10 +261,13 @@ def _remove(transaction: Transaction, stored: Subscription, now_ms: int) -> None
 
 
 def _delete_project(transaction: Transaction, name: str) -> None:
+    fold(transaction)
+    while drop_objects(transaction, name):  # There is but what came since the rest was dropped.
+        pass
     held = bodies.unpack_all(Subscription, run(transaction.connection, "all_subscriptions_of_project", (name,)))
     for subscription in held:
         _remove(transaction, subscription, subscription.updated_ms)
-    for block in ("forget_tenants", "delete_keys", "delete_jobs", "forget_project"):
+    for block in ("forget_tenants", "delete_keys", "delete_jobs", "delete_apps", "delete_grants", "forget_project"):
         run(transaction.connection, block, (name,))
     transaction.ledger.forget()  # Its tenants come into being anew.
 
@@ -280,46 +281,3 @@ def _numbers(transaction: Transaction, subscription: Subscription) -> Numbers:
     found = first(transaction.connection, "tenant_number", (subscription.project, subscription.tenant))
     tenant, project = found[:2] if found else transaction.give_numbers(subscription.project, subscription.tenant)
     return Numbers(tenant, project, subscription.partition)
-
-
-# -- listing ----------------------------------------------------------------------------------------------------------
-
-
-def _list(
-    connection: apsw.Connection,
-    kind: type[T],
-    name: str,
-    wanted: Window,
-    asked: dict[str, Any],
-    key: Callable[[T], Cursor],
-) -> Listing[T]:
-    """Read a page: one item more than it holds says whether there are more."""
-    way = "up" if wanted.is_backward else "down"
-    found = bodies.unpack_all(kind, run(connection, f"{name}_{way}", {"limit": wanted.limit + 1, **asked}))
-    return cut(wanted, found, key)
-
-
-def _scope(connection: apsw.Connection, project: str, tenant: str | None) -> int | None:
-    """Return the number of a tenant or else of a project; None finds nothing."""
-    if tenant is None:
-        number: int | None = value(connection, "project_number", (project,))
-        return number
-    found = first(connection, "tenant_number", (project, tenant))
-    return found[0] if found else None
-
-
-def _by_number(wanted: Window) -> dict[str, Any]:
-    return {
-        "above": wanted.before[0] if wanted.before else 0,
-        "below": wanted.after[0] if wanted.after else _END,
-    }
-
-
-def _by_name(wanted: Window) -> dict[str, Any]:
-    above_ms, above = wanted.before or (-_END, "")
-    below_ms, below = wanted.after or (_END, "")
-    return {"above_ms": above_ms, "above": above, "below_ms": below_ms, "below": below}
-
-
-def _number_of(numbered: ApiKey | Job | Subscription) -> Cursor:
-    return (numbered.number,)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from angarium.model.delivery import Key
 from angarium.store.sqlite.file import File
+from angarium.store.sqlite.folding import fold, keep_named
 from angarium.store.sqlite.settling import delete_settled, write_counts
 from angarium.store.sqlite.statements import Row, run, run_each, value
 
@@ -69,6 +70,7 @@ def _drop(step: _Pass, limit: int, transaction: Transaction) -> _Pass:
     """Drop at most so many rows."""
     connection = transaction.connection
     count = len(run(connection, "drop_kept", (step.now_ms, limit)))
+    count += len(run(connection, "drop_once", (step.now_ms, limit - count)))
     step = _drop_entries(transaction, step, limit - count)
     count += step.count
     if step.is_over:
@@ -104,8 +106,11 @@ def _drop_entries(transaction: Transaction, step: _Pass, limit: int) -> _Pass:
 def _drop_rows(transaction: Transaction, old: list[Row], floors: dict[int, int]) -> None:
     connection = transaction.connection
     transaction.floors |= floors
+    sequences = [sequence for sequence, *_ in old]
+    fold(transaction, to=max(sequences, default=0))
+    keep_named(transaction, sequences)
     run_each(connection, "move_floors", _flat((partition, floor) for partition, floor in floors.items()))
-    run_each(connection, "drop_events", [sequence for sequence, *_ in old])
+    run_each(connection, "drop_events", sequences)
     run_each(connection, "drop_projects", _flat((project, sequence) for sequence, _, _, project, _ in old))
     if old:
         run(connection, "drop_zones")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from angarium.store.sqlite.apps import Apps
 from angarium.store.sqlite.deliveries import Deliveries
 from angarium.store.sqlite.log import Log
+from angarium.store.sqlite.objects import Objects
 from angarium.store.sqlite.registry import Registry
 from angarium.store.sqlite.retention import Retention
 from angarium.store.sqlite.statements import run
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import apsw
 
 
-class SqliteStore(Log, Registry, Deliveries, Retention):
+class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
     """Everything in one SQLite file, which one process has at a time.
 
     `SqliteStore(path)` says where; nothing happens before `open`. `unindexed_max` says how many rows may be without an

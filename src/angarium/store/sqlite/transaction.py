@@ -31,6 +31,7 @@ class Transaction:
         self.floors: dict[int, int] = {}
         self.registry: dict[int, int] = {}
         self.sequence = ledger.sequence
+        self.folded_to = ledger.folded_to
         self.appended: list[Appended] = []
         self.lately: set[Key] = set()
         self._events: list[Any] = []
@@ -99,6 +100,7 @@ class Transaction:
         """Let the ledger know of everything."""
         ledger = self.ledger
         ledger.sequence = self.sequence
+        ledger.folded_to = self.folded_to
         ledger.heads |= self.heads
         ledger.floors |= self.floors
         ledger.registry |= self.registry
