@@ -148,17 +148,12 @@ def _in_order(objects: Sequence[str], dialect_s: Sequence[str]) -> Sequence[str]
 
 def selects(rule: Rule, object_: str) -> bool:
     """Say whether a narrowed rule wants an object at all, may have it, and can be told that it was created."""
-    is_wanted = not rule.types or _names(rule.types, object_)
-    is_permitted = rule.permitted is None or _names(rule.permitted, object_)
-    return is_wanted and is_permitted and (rule.sayable is None or _holds(rule.sayable, f"{object_}.{_ACTION}"))
+    is_wanted = not rule.types or any(text == "*" or text.rpartition(".")[0] in {"*", object_} for text in rule.types)
+    return is_wanted and _hold(rule.permitted, object_) and _hold(rule.sayable, object_)
 
 
-def _names(types: Sequence[str], object_: str) -> bool:
-    return any(text == "*" or text.rpartition(".")[0] in {"*", object_} for text in types)
-
-
-def _holds(types: Sequence[str], type_: str) -> bool:
-    return bool(types) and matcher(Rule(tuple(types))).wants(*type_.rpartition(".")[::2])
+def _hold(types: Sequence[str] | None, object_: str) -> bool:
+    return types is None or (bool(types) and matcher(Rule(tuple(types))).wants(object_, _ACTION))
 
 
 def _actor_of(reach: Reach) -> Any:  # noqa: ANN401  JSON, as it was published
