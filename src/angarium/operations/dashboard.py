@@ -11,8 +11,10 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from angarium.core.accepting import TENANT
+from angarium.core.addressing import parse
 from angarium.core.jsontext import kind_of
 from angarium.core.scopes import Call, check
 from angarium.dialects.registry import dialect as dialect_of
@@ -40,6 +42,7 @@ _HOUR_S: Final = 3600.0
 _ID_DIGITS: Final = 20
 _PAGE: Final = 250
 _MEMBERS: Final = ("url", "country", "event")
+_GIVEN_URL: Final = "given_url"
 
 
 class Registration(Struct, frozen=True, omit_defaults=True):
@@ -85,18 +88,15 @@ class Registrations:
         `RateExceeded` when this address has registered as many as it may.
         """
         wanted = _terms(document)
-        id_ = str(secrets.randbelow(9 * 10 ** (_ID_DIGITS - 1)) + 10 ** (_ID_DIGITS - 1))
         if not _is_open(reach.served):
-            await self._subscriptions.create(reach, wanted, external_id=id_)
-            return id_
+            return await self._add(reach, wanted)
         who = network_of(address)
         self._quota.take(who, now=self._context.clock.now().mono)
         try:
-            await self._subscriptions.create(reach, wanted, external_id=id_)
+            return await self._add(reach, wanted)
         except BaseException:
             self._quota.give_back(who)
             raise
-        return id_
 
     async def listed(self, reach: Reach) -> list[Registration]:
         """Return all registrations within reach, the oldest first."""
@@ -123,6 +123,12 @@ class Registrations:
         except StoreAway:
             return Condition(503, None, "v1", uptime)
         return Condition(200, count, "v1", uptime)
+
+    async def _add(self, reach: Reach, wanted: dict[str, Any]) -> str:
+        id_ = str(secrets.randbelow(9 * 10 ** (_ID_DIGITS - 1)) + 10 ** (_ID_DIGITS - 1))
+        facts = {_GIVEN_URL: wanted["url"]}
+        await self._subscriptions.create(reach, wanted, known=lambda made: replace(made, external_id=id_, facts=facts))
+        return id_
 
     async def _find(self, reach: Reach, id_: str) -> Subscription | None:
         found = await self._context.store.subscription_called(reach.project, id_) if id_ else None
@@ -184,4 +190,10 @@ def _shown(subscription: Subscription) -> Registration:
     actions = [type_.rpartition(".")[2] for type_ in subscription.rule.types]
     wanted = [word for action, word in words.items() if not actions or action in actions or "*" in actions]
     country = str(subscription.options.get("country") or "")
-    return Registration(subscription.external_id, subscription.url, ", ".join(wanted), country)
+    return Registration(subscription.external_id, _url(subscription), ", ".join(wanted), country)
+
+
+def _url(subscription: Subscription) -> str:
+    """Return a subscription's url as it was given, unless it leads elsewhere by now."""
+    given = str(subscription.facts.get(_GIVEN_URL, subscription.url))
+    return given if parse(given).url == subscription.url else subscription.url

@@ -31,7 +31,7 @@ from angarium.store.contract import DeliveryQuery, Listing, Page
 from angarium.store.paging import select, window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from angarium.engine.contract import LaneView
     from angarium.operations.context import Context
@@ -78,17 +78,17 @@ class Subscriptions:
         *,
         tenant: str | None = None,
         secret: str | None = None,
-        external_id: str = "",
+        known: Callable[[Subscription], Subscription] = lambda made: made,
     ) -> Standing:
         """Subscribe: make a subscription of a document, verify it where its project demands that, return it whole.
 
-        `external_id` is what an older API calls it.
+        `known` puts in what an older API knows of it beside that.
         """
         owner = check_tenant(reach.owner(tenant))
         terms = read_terms(document, project=reach.served.project, settings=self._context.settings, tenant=owner)
         number = await self._store.number("subscription")
         subscription, shown = self._made(reach, owner, terms, number, secret)
-        named = await bound(self._context, reach, replace(subscription, external_id=external_id))
+        named = await bound(self._context, reach, known(subscription))
         written = await add_subscription(self._context, reach, named)
         await check_bound(self._context, reach, written)
         if written.status is Status.UNVERIFIED:
