@@ -358,6 +358,16 @@ def test_only_the_project_s_own_objects_may_be_published() -> None:
     assert "'delete', which item does not have; it has update" in error.detail
 
 
+def test_an_action_in_the_dialect_s_own_word_is_kept_canonical() -> None:
+    words = {"create": "REGISTER", "update": "CHANGE", "delete": "DELETE", "retrieve": "INVOKE"}
+    catalogue = Catalogue.of(Project("dash", "dashboard", 0, 0), actions=words, objects={"dashboard": {}})
+    for canonical, own in words.items():
+        for word in (canonical, own):
+            assert one(published(object="dashboard", action=word), catalogue).type == f"dashboard.{canonical}"
+    error = refused(published(object="dashboard", action="register"), catalogue=catalogue)
+    assert error.detail == "is 'register', which dashboard does not have; it has create, update, delete, retrieve"
+
+
 def test_data_that_breaks_an_enforced_schema_is_refused() -> None:
     schema = {"type": "object", "properties": {"lines": {"items": {"type": "integer"}}}}
     catalogue = Catalogue.of(

@@ -105,6 +105,43 @@ def test_actions_must_be_among_the_dialect_s() -> None:
     assert error.detail == "is 'archive', which the dialect lacks; it has create, update, delete"
 
 
+HOOKS = {"create": "update", "update": "update", "recover": "update", "delete": "destroy", "import": "import"}
+
+
+def test_actions_may_be_said_in_the_dialect_s_own_words() -> None:
+    named = {"training": {"actions": ["update", "destroy"]}, "partner": {"actions": ["create"]}}
+    assert check_objects(named, actions=HOOKS) == named
+    compiled = catalogue(named, actions=HOOKS)
+    for action in ("create", "update", "recover"):
+        assert compiled.type_of("training", action).action == action
+    assert compiled.type_of("training", "destroy").action == "delete"
+    assert compiled.type_of("training", "destroy").action is compiled.type_of("training", "delete").action
+    with pytest.raises(FieldError, match="action: is 'import', which training does not have; it has create, update"):
+        compiled.type_of("training", "import")
+    with pytest.raises(FieldError, match="action: is 'update', which partner does not have; it has create"):
+        compiled.type_of("partner", "update")
+    error = refused({"training": {"actions": ["archive"]}}, HOOKS)
+    assert error.detail == (
+        "is 'archive', which the dialect lacks; it has create, update, recover, delete, import, destroy"
+    )
+
+
+def test_words_are_translated_and_unknown_ones_left_alone() -> None:
+    compiled = catalogue({}, actions=HOOKS)
+    assert [compiled.canonical(word) for word in ("destroy", "update", "archive")] == ["delete", "update", "archive"]
+    assert catalogue({}).canonical("destroy") == "destroy"
+
+
+def test_what_a_project_leaves_out_of_an_object_is_its_dialect_s() -> None:
+    own = {"item": {"window": "start", "actions": ["create"]}, "program": {}}
+    compiled = catalogue({"item": {"url": "https://a/{object_id}"}, "story": {}}, objects=own, actions=ACTIONS)
+    assert compiled.objects == ("item", "story")
+    assert (compiled.window("item"), compiled.window("story")) == ("start", "")
+    assert (compiled.with_action("create"), compiled.with_action("update")) == (("item", "story"), ("story",))
+    assert catalogue({"item": {"window": "from"}}, objects=own).window("item") == "from"
+    assert catalogue({}, objects=own).objects == ("item", "program")
+
+
 @pytest.mark.parametrize(
     ("objects", "own", "type_", "problem"),
     [

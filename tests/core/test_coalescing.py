@@ -74,6 +74,34 @@ def test_what_an_object_was_takes_the_place_of_data_that_is_missing(
     assert [state for _, state in fold(entries, how, states=known)] == states
 
 
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        ("ann", "a"),
+        ("nan", "a"),
+        ("nnn", "n"),
+        ("and", "d"),
+        ("adn", "n"),
+        ("da", "a"),
+        ("adan", "a"),
+    ],
+)
+def test_an_action_outlasts_others_until_one_that_it_does_not(actions: str, expected: str) -> None:
+    entries = [
+        Entry(3, offset, 0, Event("p", "t", "item", "1", action, b"%d" % offset))
+        for offset, action in enumerate(actions, start=1)
+    ]
+    [(entry, state)] = fold(entries, Coalesce.LATEST, {"a": ("n",)})
+    assert entry.event is not None
+    assert (entry.offset, entry.event.action, entry.event.data, state) == (
+        len(actions),
+        expected,
+        b"%d" % len(actions),
+        None,
+    )
+    assert [entry for entry, _ in fold(entries, Coalesce.NONE, {"a": ("n",)})] == entries
+
+
 OBJECTS = st.lists(st.sampled_from("abcd"), max_size=40)
 
 
