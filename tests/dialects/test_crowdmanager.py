@@ -262,6 +262,11 @@ def test_only_what_has_an_operation_can_be_said() -> None:
     assert not matches(event("retrieve"))
 
 
+def test_who_asks_for_what_was_added_is_told_of_recoveries_too() -> None:
+    matches = matcher(CROWDMANAGER.narrow(Rule(("CustomerProfile.create",)), OPTIONS)).matches
+    assert [matches(event(action)) for action in ("create", "recover", "update")] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

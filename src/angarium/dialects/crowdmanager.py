@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
 
 from msgspec.json import Encoder
-from msgspec.structs import replace
 
 from angarium import __version__
 from angarium.core.judging import judge_by_status
 from angarium.core.moments import format_us
+from angarium.core.vocabulary import narrowed
 from angarium.dialects.dialect import Body, Dialect, Handshake, Traits
 from angarium.errors import FieldError
 from angarium.model.delivery import Gone, Outcome, Refused
@@ -52,7 +52,6 @@ CATALOGUE: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 )
 
 _CHOICES: Final = {"format": FORMATS, "value_as": ("text", "object")}  # The first of each is the default.
-_SAYABLE: Final = tuple(f"*.{action}" for action in ACTIONS)
 _ENDS: Final = "delete"
 _ORG: Final = re.compile(r"\{org\}|%7Borg%7D", re.IGNORECASE)
 _CHARSET: Final = "iso-8859-2"
@@ -110,8 +109,8 @@ def handshake(url: str, id_: str, token: str) -> Handshake:
 
 
 def narrow(rule: Rule, _: Mapping[str, Any]) -> Rule:
-    """Return a rule that keeps to the actions which have an operation."""
-    return replace(rule, sayable=_SAYABLE)
+    """Return a rule that keeps to the actions which have an operation; `add` is a create and a recovery."""
+    return narrowed(rule, ACTIONS)
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
