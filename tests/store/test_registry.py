@@ -205,6 +205,19 @@ async def test_subscriptions_are_listed_by_project_tenant_and_status(store: Stor
     assert await store.versions_of(PROJECT, "3") == []
 
 
+async def test_a_subscription_is_found_by_what_an_older_api_calls_it(store: Store) -> None:
+    for number, called in enumerate(("7", "", "8", "7"), start=1):
+        await store.change(replace(subscription(number), external_id=called), version(number), revision=0)
+    await store.change(replace(subscription(5, project="cm"), external_id="9"), version(5), revision=0)
+    found = [await store.subscription_called(PROJECT, called) for called in ("7", "8", "9", "")]
+    assert [each.number if each else None for each in found] == [1, 3, None, None]
+    await store.change(replace(subscription(3), external_id="88"), None, revision=1)
+    await store.remove(subscription(1))
+    found = [await store.subscription_called(PROJECT, called) for called in ("7", "8", "88")]
+    assert [each.number if each else None for each in found] == [4, None, 3]
+    assert await store.subscription_called("nobody", "7") is None
+
+
 async def test_removing_leaves_a_marker_and_what_was_settled(store: Store) -> None:
     await subscribe(store)
     await subscribe(store, 2)

@@ -10,7 +10,7 @@ from angarium.store.contract import EventQuery, Page
 from angarium.store.sqlite import SqliteStore
 from angarium.store.sqlite.listing import LOOKED_AT
 from angarium.store.sqlite.log import LOOKED_AT as READ_AT
-from tests.store.values import NEIGHBOUR, NOON, PROJECT, TENANT, event, publish
+from tests.store.values import NEIGHBOUR, NOON, PARTITION, PROJECT, TENANT, event, publish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,3 +75,14 @@ async def test_a_tenant_is_followed_past_what_is_not_its_own(busy: SqliteStore) 
     assert seen == ["0", "1", "2"]
     assert cursor == head
     assert head > READ_AT
+
+
+async def test_data_that_lies_far_back_is_found(busy: SqliteStore) -> None:
+    """What an object was is searched a little at a time, so that no reader is kept for long."""
+    await busy.accept(publish(event(0, action="create")))
+    while await busy.fold_objects(limit=10_000):
+        pass
+    head = (await busy.heads())[PARTITION]
+    found = [await busy.data_at(PROJECT, TENANT, "item", "0", offset=offset) for offset in (head, head - 1, 1, 0)]
+    assert found == [b'{"n":0}', b'{"n":0}', b'{"n":0}', None]
+    assert await busy.data_at(PROJECT, TENANT, "item", "nobody", offset=head) is None

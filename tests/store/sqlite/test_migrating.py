@@ -8,11 +8,14 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
+from angarium.core.partitioning import partition_of
 from angarium.errors import StoreAway, StoreDamaged, StoreWrong
-from angarium.store.sqlite import SqliteStore
+from angarium.model.registry import Project
+from angarium.store.sqlite import SqliteStore, bodies
 from angarium.store.sqlite.migrating import migrate
+from angarium.store.sqlite.rows import entry_row, event_columns
 from angarium.store.sqlite.statements import Migration, load_migrations
-from tests.store.values import PARTITION, publish
+from tests.store.values import NOON, PARTITION, PROJECT, TENANT, event, publish, subscription
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +61,34 @@ def test_a_migration_that_was_changed_is_refused() -> None:
     with pytest.raises(StoreWrong, match=r"made with another 0001_one.sql"):
         migrate(connection, [replace(FIRST, digest=b"x"), SECOND])
     assert "two" not in tables(connection)
+
+
+async def test_a_store_from_before_objects_were_kept_learns_what_its_log_still_says(tmp_path: Path) -> None:
+    path = tmp_path / "angarium.db"
+    connection = apsw.Connection(str(path))
+    migrate(connection, load_migrations()[:1])
+    insert = "INSERT INTO {} VALUES ({})".format
+    for number, name in ((1, PROJECT), (2, "cm")):
+        project = Project(name, "standard", NOON, NOON, settings={"keep_objects": False} if number == 2 else {})
+        connection.execute(insert("project", "?, ?, ?, ?"), (number, name, NOON, bodies.pack(project)))
+        connection.execute(insert("tenant", "?, ?, ?, NULL, NULL"), (number, number, TENANT))
+        place = (partition_of(name, TENANT), 1, number, NOON, 0)
+        row = entry_row(40 + number, place, event_columns(event(project=name)))
+        connection.execute(insert("event", ", ".join("?" * 12)), row)
+    called = replace(subscription(), external_id="17")
+    connection.execute(insert("subscription", "1, 1, 1, 'active', ?"), (bodies.pack(called),))
+    connection.close()
+
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.subscription_called(PROJECT, "17") == called
+    assert await store.fold_objects(limit=1) == 1
+    assert await store.fold_objects(limit=9) == 1
+    found = await store.object(PROJECT, TENANT, "item", "1")
+    assert found
+    assert found.data == event().data
+    assert await store.object("cm", TENANT, "item", "1") is None
+    await store.close()
 
 
 async def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
