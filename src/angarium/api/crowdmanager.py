@@ -210,7 +210,7 @@ def _brief(request: Request, found: Shown) -> Document:
         "id": found.id,
         "href": f"{_base(request)}/v2/{quote(subscription.tenant, safe='')}/pushservice/subscriptions/{found.id}/",
         "type": _TYPE,
-        "url": subscription.url,
+        "url": found.url,
         "isEnabled": found.flags.is_enabled,
         "isValidated": found.flags.is_validated,
         "event": found.event,

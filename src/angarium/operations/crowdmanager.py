@@ -48,6 +48,7 @@ _BELONGING: Final = {PROFILE: (PROFILE, "Activity", "Consent")}
 _IS_ENABLED: Final = "is_enabled"
 _EVENT: Final = "event"
 _TOKENS: Final = "tokens"
+_GIVEN: Final = "given"
 _TOKENS_MAX: Final = 5
 _TOKEN_BYTES: Final = 24
 _ID_MAX: Final = 18
@@ -89,6 +90,12 @@ class Shown(Struct, frozen=True):
         """Return what it was subscribed to."""
         return event_of(self.subscription)
 
+    @property
+    def url(self) -> str:
+        """Return its url as it was given, unless it was led elsewhere natively."""
+        text, url = self.subscription.facts.get(_GIVEN, ("", ""))
+        return str(text) if url == self.subscription.url else self.subscription.url
+
 
 class Pushes:
     """Keep the subscriptions of organisations."""
@@ -115,7 +122,7 @@ class Pushes:
         terms = self._terms(reach, check_tenant(organization, field="organization"), document)
         number = await self._context.store.number("subscription")
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        made = self._made(reach, organization, terms, number, wanted.event or PROFILE, token)
+        made = self._made(reach, organization, terms, number, wanted, token)
         await self._ask(reach, made, token)
         return self._shown(await add_subscription(self._context, reach, made))
 
@@ -178,7 +185,9 @@ class Pushes:
         _check(present, wanted, is_led_elsewhere=changed.url != present.url)
         return changed
 
-    def _made(self, reach: Reach, organization: str, terms: Terms, number: int, event: str, token: str) -> Subscription:
+    def _made(
+        self, reach: Reach, organization: str, terms: Terms, number: int, wanted: Wanted, token: str
+    ) -> Subscription:
         now_ms = self._context.clock.now().wall_ms
         return Subscription(
             number=number,
@@ -193,7 +202,13 @@ class Pushes:
             dialect=terms.dialect,
             rule=terms.rule,
             options=terms.options,
-            facts={_EVENT: event, _IS_ENABLED: False, IS_VALIDATED: False, _TOKENS: [_digest(token)]},
+            facts={
+                _EVENT: wanted.event or PROFILE,
+                _IS_ENABLED: False,
+                IS_VALIDATED: False,
+                _TOKENS: [_digest(token)],
+                _GIVEN: [wanted.url, terms.url],
+            },
             reason=_REASONS[Status.UNVERIFIED],
             owed=owed_while(Status.UNVERIFIED, terms.kind),
             external_id=str(number),
@@ -211,7 +226,8 @@ class Pushes:
         if token:
             held = [*held, _digest(token)][-_TOKENS_MAX:]
         facts = {**changed.facts, _IS_ENABLED: flags.is_enabled, IS_VALIDATED: flags.is_validated, _TOKENS: held}
-        changed = replace(changed, facts=facts)
+        given = {_GIVEN: [wanted.url, changed.url]} if wanted.url is not None else {}
+        changed = replace(changed, facts={**facts, **given})
         if flags == flags_of(present):
             return changed
         status = _status(flags)
