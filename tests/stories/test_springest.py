@@ -14,6 +14,7 @@ from tests.stories.serving import Server
 
 API = "http://api.springest.nl"
 SOON: dict[str, Any] = {"max_wait_ms": 100}
+"""What is published at once goes out together all the same."""
 
 _numbers = count(1)
 
@@ -89,7 +90,7 @@ def test_added_and_updated_are_one_action_and_removed_has_no_url(springest: Proj
 
 
 def test_several_changes_of_one_id_within_the_delay_are_one_the_last(springest: Project, hook: Hook) -> None:
-    springest.subscribe(hook.url)
+    springest.subscribe(hook.url, batch=SOON)
     springest.publish(
         change("training.update", 1),
         change("training.update", 2),
@@ -121,7 +122,7 @@ def test_several_changes_of_one_id_within_the_delay_are_one_the_last(springest: 
 def test_an_import_outlasts_updates_of_its_institute(
     springest: Project, hook: Hook, actions: list[str], expected: str
 ) -> None:
-    springest.subscribe(hook.url)
+    springest.subscribe(hook.url, batch=SOON)
     springest.publish(*(change(f"institute.{action}", 1) for action in actions), change("training.update", 9))
     [request] = hook.wait_for(1)
     assert [(each["object"], each["action"]) for each in request.json["changes"]] == [

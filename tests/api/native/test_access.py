@@ -33,6 +33,9 @@ CALLS = [
     ("POST", "/v1/projects/p/deliveries/redeliver", {"state": "exhausted"}, (403, 403, 202, 202, 202)),
     ("GET", "/v1/projects/p/subscriptions/sub_1", None, (403, 404, 404, 404, 404)),
     ("POST", "/v1/projects/p/subscriptions/sub_1/pause", None, (403, 403, 404, 404, 404)),
+    ("POST", "/v1/projects/p/subscriptions/sub_1/resync", {}, (403, 403, 404, 404, 404)),
+    ("GET", "/v1/projects/p/objects/item", None, (403, 200, 200, 200, 200)),
+    ("GET", "/v1/projects/p/objects/item/1", None, (403, 404, 404, 404, 404)),
     ("GET", "/v1/addresses", None, (200, 200, 200, 200, 200)),
 ]
 
@@ -91,6 +94,8 @@ async def test_another_tenant_s_things_do_not_exist(native: Native) -> None:
         "events?tenant=1202",
         "deliveries?tenant=1202",
         "jobs?tenant=1202",
+        "objects/item?tenant=1202",
+        "objects/item/1?tenant=1202",
     ):
         (await native.call("GET", f"/v1/projects/p/{path}", key=key)).problem(404)
         (await native.call("GET", f"/v1/projects/p/{path}")).expect(200)
@@ -99,6 +104,7 @@ async def test_another_tenant_s_things_do_not_exist(native: Native) -> None:
         f"subscriptions/{theirs['id']}/disable",
         f"subscriptions/{theirs['id']}/test",
         f"subscriptions/{theirs['id']}/replay",
+        f"subscriptions/{theirs['id']}/resync",
         f"subscriptions/{theirs['id']}/secret/rotate",
         f"deliveries/{delivery}/redeliver",
         f"deliveries/redeliver?subscription={theirs['id']}",

@@ -44,7 +44,15 @@ async def _ask(calls: list[tuple[str, str, Any]], queries: list[dict[str, str]])
         for method, path, document in calls:
             reply = await native.call(method, path.replace("{id}", made["id"]), document)
             assert reply.status < 500, (method, path, document, reply)
-        for path in ("subscriptions", "deliveries", "events", "jobs", "keys", f"subscriptions/{made['id']}/feed"):
+        for path in (
+            "subscriptions",
+            "deliveries",
+            "events",
+            "jobs",
+            "keys",
+            "objects/item",
+            f"subscriptions/{made['id']}/feed",
+        ):
             for query in queries:
                 reply = await native.call("GET", f"/v1/projects/p/{path}?{urlencode(query)}")
                 assert reply.status < 500, (path, query, reply)
@@ -67,6 +75,7 @@ def test_no_document_meets_a_fault_of_ours(
         ("PATCH", "/v1/projects/p/subscriptions/{id}", patch),
         ("POST", "/v1/projects/p/subscriptions/{id}/secret/rotate", patch),
         ("POST", "/v1/projects/p/subscriptions/{id}/replay", patch),
+        ("POST", "/v1/projects/p/subscriptions/{id}/resync", patch),
         ("POST", "/v1/projects/p/deliveries/redeliver", patch),
         ("POST", "/v1/projects/p/keys", key),
         ("PUT", "/v1/projects/q", project),
