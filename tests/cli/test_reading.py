@@ -75,6 +75,17 @@ def test_json_that_is_none_is_refused_with_advice() -> None:
         reading.json_or_file("{a: 1}", field="--filter")
 
 
+def test_options_are_texts_flags_files_or_nothing(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k3y\n")
+    given = ["a=b=c", "yes=true", "no=false", "none=", f"key=@{tmp_path}/key"]
+    expected = {"a": "b=c", "yes": True, "no": False, "none": None, "key": "k3y"}
+    assert reading.options(given, field="--option") == expected
+    assert reading.options(None, field="--option") == {}
+    for wrong in ("a", "=b"):
+        with pytest.raises(FieldError, match="is no option; write name=value"):
+            reading.options([wrong], field="--option")
+
+
 def test_headers_are_names_and_values() -> None:
     assert reading.headers(["x-team: a: b", "x-none:"], field="--header") == {"x-team": "a: b", "x-none": ""}
     with pytest.raises(FieldError, match="name: value"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,25 @@ def test_a_subscription_is_made_with_all_that_the_flags_say(angarium: Run) -> No
     )
     assert (made["max_in_flight"], made["rate"], made["timeout_s"]) == (3, {"per_minute": 600}, 10)
     assert made["retry"]["delays_s"] == [5, 300]
+
+
+def test_a_dialect_s_options_are_flags_too(angarium: Run, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k3y\n")
+    made = _create(
+        angarium,
+        *("http://127.0.0.1:9000/push", "--dialect", "radiomanager", "--option", f"api_key=@{tmp_path}/key"),
+        *("--option", "secret=s3=", "--option", "api_key_header=X-Key"),
+    )
+    shown = angarium("subscriptions", "show", made, "--json").document["options"]
+    assert shown == {
+        "api_key": "********",
+        "api_key_header": "x-key",
+        "secret": "********",
+        "signature_header": "x-radiomanager-signature",
+    }
+    changed = angarium("subscriptions", "update", made, "--option", "secret=", "--json").document["options"]
+    assert "secret" not in changed
+    assert changed["api_key_header"] == "x-key"
 
 
 def test_the_secret_is_shown_once_with_what_to_do_with_it(angarium: Run) -> None:
@@ -137,6 +157,7 @@ def test_a_field_that_is_wrong_is_named(angarium: Run) -> None:
         (("--rate", "x"), "is no rate"),
         (("--retry", "5s,x"), "is no span"),
         (("--header", "x"), "is no header"),
+        (("--option", "x"), "is no option"),
     ],
 )
 def test_what_cannot_be_read_is_said_before_the_server_is_asked(

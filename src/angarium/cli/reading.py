@@ -94,6 +94,18 @@ def headers(lines: list[str] | None, *, field: str) -> dict[str, str]:
     return pairs
 
 
+def options(texts: list[str] | None, *, field: str) -> dict[str, str | bool | None]:
+    """Return a dialect's options, given as `name=value`: true and false, a text or `@path`, and nothing for none."""
+    found: dict[str, str | bool | None] = {}
+    for text in texts or []:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise FieldError(field, f"{text!r} is no option; write name=value")
+        plain = text_or_file(value, field=field).strip()
+        found[name.strip()] = {"true": True, "false": False, "": None}.get(plain, plain)
+    return found
+
+
 def words(texts: list[str] | None) -> list[str] | None:
     """Return a list that was given by repeating the flag, or with commas; None stays None."""
     if texts is None:

@@ -57,6 +57,9 @@ MaxInFlight = Annotated[int | None, option("--max-in-flight", help="So many requ
 Rate = Annotated[str | None, option("--rate", help="So many requests: 10/s, 600/m.")]
 Retry = Annotated[str | None, option("--retry", help="The waits between attempts: 5s,5m,30m.")]
 Timeout = Annotated[str | None, option("--timeout", help="So long an attempt may take.")]
+OptionOf = Annotated[
+    list[str] | None, option("--option", help="What its dialect takes, name=value or name=@file; repeat.")
+]
 More = Annotated[str | None, option("--with", help="Further members, as a JSON object or @file.")]
 
 
@@ -95,7 +98,7 @@ def list_subscriptions(
     into=subscriptions,
     examples=(
         "angarium subscriptions create https://example.com/hook --types 'item.*' --name warehouse",
-        "angarium subscriptions create https://example.com/hook --max-events 100 --max-wait 1s --coalesce latest",
+        "angarium subscriptions create https://example.com/push --dialect radiomanager --option api_key=@key",
     ),
 )
 def create(
@@ -118,6 +121,7 @@ def create(
     rate: Rate = None,
     retry: Retry = None,
     timeout: Timeout = None,
+    option_: OptionOf = None,
     more: More = None,
 ) -> None:
     """Create a subscription and show its secret, this once."""
@@ -132,6 +136,7 @@ def create(
         "description": description,
         **_policy(filter_, header, ordering, max_in_flight, rate, retry, timeout),
         "batch": _batch(max_events, max_wait, coalesce),
+        "options": reading.options(option_, field="--option") or None,
         **_more(more),
     }
     given = {member: value for member, value in document.items() if value is not None}
@@ -163,6 +168,7 @@ def update(
     rate: Rate = None,
     retry: Retry = None,
     timeout: Timeout = None,
+    option_: OptionOf = None,
     more: More = None,
 ) -> None:
     """Change what is named and leave the rest."""
@@ -173,6 +179,7 @@ def update(
         "description": description,
         **_policy(filter_, header, ordering, max_in_flight, rate, retry, timeout),
         "batch": _batch(max_events, max_wait, coalesce),
+        "options": reading.options(option_, field="--option") or None,
     }
     # In a JSON merge patch null removes, so what was not given must not be there; --with may say null.
     given = {member: value for member, value in document.items() if value is not None} | _more(more)
