@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from angarium.clock import Moment
 from angarium.core.coalescing import object_of
 from angarium.core.deciding import Delivered, decide
-from angarium.core.effects import Delivery, Expire, Fact, FallBehind, GiveUp, Record, Settle, Write
+from angarium.core.effects import Delivery, Expire, Fact, FallBehind, Free, GiveUp, Record, Settle, Write
 from angarium.core.lane import Lane
 from angarium.model.delivery import Accepted, Key, LaneRow, Open, Outcome, Settled, State
 from angarium.model.event import Entry, Event
@@ -40,12 +40,12 @@ def policy(**changes: Any) -> Policy:
 class LaneWorld:
     """One lane, and all that it needs."""
 
-    def __init__(self, of: Policy | None = None, *, seed: int = 0) -> None:
-        self.policy = of or policy()
+    def __init__(self, of: Policy | None = None, *, seed: int = 0, merges: bool = False) -> None:
+        self.policy, self.merges = of or policy(), merges
         self.dice = Random(seed)
         self.mono = 1000.0
         self.log: list[Entry] = []
-        self.lane = Lane(NUMBER, PARTITION, self.policy)
+        self.lane = Lane(NUMBER, PARTITION, self.policy, merges=self.merges)
         self.position = 0
         self.wire: list[Delivery] = []
         self.sent: list[tuple[int, ...]] = []  # the offsets of each request, in order
@@ -130,14 +130,10 @@ class LaneWorld:
         effects, self.lane.effects = self.lane.effects, []
         for effect in effects:
             match effect:
-                case Settle(settled, _, frees):
-                    self._pending.append(effect)
-                    if frees:
-                        self._owing -= {settled.key.last_offset, *settled.members}
-                case Write(row, frees):
-                    self._pending.append(effect)
-                    if frees:
-                        self._owing -= {row.key.last_offset, *row.members}
+                case Settle() | Write():
+                    self._put(effect)
+                case Free(offsets):
+                    self._owing -= set(offsets)
                 case Record():
                     self.attempts.append(effect)
                 case FallBehind():
@@ -146,6 +142,12 @@ class LaneWorld:
                     self.expire(before_ms)
                 case GiveUp(reason):
                     self.given_up.append(reason)
+
+    def _put(self, effect: Settle | Write) -> None:
+        self._pending.append(effect)
+        delivery = effect.settled if isinstance(effect, Settle) else effect.row
+        if effect.frees:
+            self._owing -= {delivery.key.last_offset, *delivery.members}
 
     def fall_behind(self) -> None:
         """Do as the engine does when a lane has a reason of its own to wait."""
@@ -187,7 +189,7 @@ class LaneWorld:
         """Lose all but what the disk holds, and take that up."""
         self.wire.clear()
         self._pending.clear()
-        self.lane = Lane(NUMBER, PARTITION, self.policy)
+        self.lane = Lane(NUMBER, PARTITION, self.policy, merges=self.merges)
         self.position, self._owing = self.watermark, set()
         if self.lane_row is not None:
             self.lane.restore(self.lane_row, self.now)
@@ -202,9 +204,11 @@ class LaneWorld:
     # -- what came of it --------------------------------------------------------------------------------------------
 
     def covered(self) -> Sequence[int]:
-        """Return every offset that a settled record stands for, as often as one does."""
+        """Return every offset that a settled record stands for, as often as one does: merged ones stand for none."""
         found: list[int] = []
         for settled in self.settled:
+            if settled.state is State.MERGED:
+                continue
             if settled.count:
                 found += self._in_range(settled)
             else:

@@ -16,11 +16,16 @@ from angarium.model.event import Entry
 from angarium.model.wire import Phases
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from angarium.clock import Moment
 
 
 class Delivery(Struct, eq=False):
-    """A sealed delivery on its way. `entries` are None when they must be read again, `objects` what waits behind it."""
+    """A sealed delivery on its way. `entries` are None when they must be read again, `objects` what waits behind it.
+
+    One that `is_merged` was made of a failed one and what came since, and has not been sent as such.
+    """
 
     key: Key
     entries: tuple[Entry, ...] | None
@@ -33,6 +38,7 @@ class Delivery(Struct, eq=False):
     is_on_wire: bool = False
     opened_ms: int = 0
     next_at: float = 0.0
+    is_merged: bool = False
 
 
 class Fact(Struct, frozen=True):
@@ -66,6 +72,12 @@ class Write(Struct, frozen=True):
     frees: bool
 
 
+class Free(Struct, frozen=True):
+    """Owe these offsets no more: they are in a row now."""
+
+    offsets: tuple[int, ...]
+
+
 class Record(Struct, frozen=True):
     """Record a failed attempt."""
 
@@ -88,7 +100,7 @@ class GiveUp(Struct, frozen=True):
     reason: str
 
 
-Effect = Settle | Write | Record | FallBehind | Expire | GiveUp
+Effect = Settle | Write | Free | Record | FallBehind | Expire | GiveUp
 
 
 def settled(delivery: Delivery, state: State, fact: Fact, now: Moment) -> Settled:
@@ -135,6 +147,21 @@ def row(delivery: Delivery, fact: Fact | None, next_ms: int) -> Open:
         fact.reason if fact else "",
         (fact.body or None) if fact else None,
         fact.content_type if fact else "",
+    )
+
+
+def delivery_of(row: Open, objects: Sequence[Object], *, is_batch: bool) -> Delivery:
+    """Return the delivery that a row tells of, whose events must be read again."""
+    return Delivery(
+        row.key,
+        None,
+        row.members,
+        tuple(dict.fromkeys(objects)),
+        row.origin,
+        is_batch=is_batch,
+        attempts=row.attempts,
+        has_row=True,
+        opened_ms=row.opened_ms,
     )
 
 

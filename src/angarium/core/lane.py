@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from angarium.core import effects, sealing
+from angarium.core import effects, merging, sealing
 from angarium.core.breaker import Breaker
 from angarium.core.coalescing import object_of
 from angarium.core.cursor import Progress
@@ -50,7 +50,7 @@ _TRACKED_MAX = 512
 
 
 class Lane:
-    """One subscription's lane; `scale` divides the breaker's pauses."""
+    """One subscription's lane; `scale` divides the breaker's pauses, `merges` is for `core.merging`."""
 
     __slots__ = (
         "breaker",
@@ -62,6 +62,7 @@ class Lane:
         "is_closed",
         "is_paused",
         "last_delivered_ms",
+        "merges",
         "not_before",
         "not_before_ms",
         "number",
@@ -75,8 +76,10 @@ class Lane:
         "waiting",
     )
 
-    def __init__(self, number: int, partition: int, policy: Policy, *, scale: float = 1.0) -> None:
-        self.number, self.partition, self.policy = number, partition, policy
+    def __init__(
+        self, number: int, partition: int, policy: Policy, *, scale: float = 1.0, merges: bool = False
+    ) -> None:
+        self.number, self.partition, self.policy, self.merges = number, partition, policy, merges
         self.breaker = Breaker(scale=scale)
         self.pace = Pace(policy.per_minute)
         self.progress = Progress()
@@ -172,11 +175,13 @@ class Lane:
             return 0
         if self._is_waiting(now.mono) or not (self.has_unread or self.can_join(now)):
             return 0
+        wanted = max(READ_MAX, 2 * self.policy.batch.max_events)
+        if merging.is_held(self):
+            return merging.reads(self, now, wanted)
         if self.breaker.is_open:
             is_time = now.mono >= self.breaker.probe_at and not self.in_flight
             return 0 if self.queue or not is_time else max(1, self.policy.batch.max_events)
         self._pass_stuck()
-        wanted = max(READ_MAX, 2 * self.policy.batch.max_events)
         is_filled = self.queue.held + len(self.progress.tracked) >= wanted + _TRACKED_MAX
         return wanted if len(self.queue) * 2 < wanted and not is_filled else 0
 
@@ -204,7 +209,7 @@ class Lane:
         """Return the next delivery to be sent, sealed now or due again; None when nothing may go."""
         if self._is_waiting(now.mono) or self.in_flight >= self._limit():
             return None
-        delivery = self._asked_for(now) if self.is_paused else self.opened.next_due(now.mono) or self._sealed(now)
+        delivery = self._asked_for(now) if self.is_paused else merging.next_due(self, now) or self._sealed(now)
         if delivery is None:
             return None
         delivery.is_on_wire = True
@@ -233,7 +238,8 @@ class Lane:
         return max(min(moments), self.not_before, self.pace.free_at()) if moments else None
 
     def _may_seal(self) -> bool:
-        return not (self.is_closed or self.is_full or (self.policy.ordering is Ordering.STRICT and len(self.opened)))
+        is_strict = self.policy.ordering is Ordering.STRICT
+        return not (self.is_closed or self.is_full or (is_strict and len(self.opened)) or merging.is_held(self))
 
     def _limit(self) -> int:
         if self.policy.ordering is Ordering.STRICT:
@@ -277,7 +283,7 @@ class Lane:
         # What had waited for its object stands first in the queue, whatever its offset.
         entries = sorted([self.queue.pop() for _ in range(count)], key=lambda entry: entry.offset)
         self.queue.since = now.mono
-        return self._seal(entries, tuple(dict.fromkeys(map(object_of, entries))) if is_ordered else ())
+        return self._seal(entries, tuple(dict.fromkeys(map(object_of, entries))) if is_ordered or self.merges else ())
 
     def _batch_due(self, now: Moment) -> float:
         batch = self.policy.batch
@@ -377,11 +383,15 @@ class Lane:
         next_ms = now.wall_ms + int(wait_s * 1000)
         self._write(delivery, fact, next_ms)
         self.opened.schedule(delivery, now.mono + wait_s)
-        if self.policy.ordering is Ordering.STRICT and not self.is_behind:
+        if (self.policy.ordering is Ordering.STRICT or self.merges) and not self.is_behind:
             self.effects.append(FallBehind())
         for each in delivery.objects:
-            for entry in self.queue.unblock(each):
-                self._block(entry, each, delivery)
+            waiting = self.queue.unblock(each)
+            if self.merges:
+                self.queue.put_first(waiting)
+            else:
+                for entry in waiting:
+                    self._block(entry, each, delivery)
 
     def _settle(self, delivery: Delivery, settled: Settled, now: Moment) -> None:
         self.effects.append(Settle(settled, closes=delivery.has_row, frees=self._resolve(delivery)))
@@ -418,9 +428,8 @@ class Lane:
     def can_join(self, now: Moment) -> bool:
         """Say whether it may be live again once it has come to the tail's position: it has no reason to wait."""
         is_held = self.is_paused or self.is_closed or self.breaker.is_open or self._is_waiting(now.mono)
-        is_stuck = self.policy.ordering is Ordering.STRICT and any(
-            each.attempts for each in self.opened.deliveries.values()
-        )
+        is_strict = self.policy.ordering is Ordering.STRICT
+        is_stuck = (is_strict or self.merges) and any(each.attempts for each in self.opened.deliveries.values())
         is_ready = self.opened.rows < OPEN_MAX // 2 and len(self.queue) < READ_MAX
         return is_ready and not (is_held or is_stuck)
 
@@ -452,9 +461,9 @@ class Lane:
             if delivery.is_on_wire and not delivery.has_row:
                 self._write(delivery, next_ms=now.wall_ms)
 
-    def change(self, policy: Policy) -> None:
+    def change(self, policy: Policy, *, merges: bool = False) -> None:
         """Serve by another policy from now on; what is sealed stays as it is."""
-        self.policy = policy
+        self.policy, self.merges = policy, merges
         self.pace = self.pace.changed(policy.per_minute)
         self.queue.weigh(weighs=policy.batch.max_events > 1)
 
@@ -483,17 +492,8 @@ class Lane:
 
     def adopt(self, row: Open, objects: Sequence[Object], now: Moment, *, wait_s: float) -> None:
         """Take up an open delivery's row, due in so many seconds; rows come in the order of their first events."""
-        is_ordered = self.policy.ordering is Ordering.OBJECT and row.origin is Origin.LANE
-        delivery = Delivery(
-            row.key,
-            None,
-            row.members,
-            tuple(dict.fromkeys(objects)) if is_ordered else (),
-            row.origin,
-            is_batch=bool(row.members) or self.policy.batch.max_events > 1,
-            attempts=row.attempts,
-            has_row=True,
-            opened_ms=row.opened_ms,
-        )
+        is_ordered = (self.policy.ordering is Ordering.OBJECT or self.merges) and row.origin is Origin.LANE
+        is_batch = bool(row.members) or self.policy.batch.max_events > 1
+        delivery = effects.delivery_of(row, objects if is_ordered else (), is_batch=is_batch)
         if self.opened.add(delivery):
             self.opened.schedule(delivery, now.mono + wait_s)

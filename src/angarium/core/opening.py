@@ -62,6 +62,14 @@ class Opened:
                 self.schedule(chain[0], mono)
         return free
 
+    def replace(self, old: Delivery, new: Delivery) -> None:
+        """Put one delivery in another's place, ahead of all others of its objects; it holds all that the other did."""
+        del self.deliveries[old.key]
+        self.rows += new.has_row - old.has_row
+        self.deliveries[new.key] = new
+        for each in new.objects:
+            self._chains[each] = [new, *(other for other in self._chains.get(each, ()) if other is not old)]
+
     def gives_row(self, delivery: Delivery) -> None:
         """Take note that a delivery has a row from now on."""
         self.rows += not delivery.has_row
@@ -71,6 +79,10 @@ class Opened:
         """Return the delivery that holds an object; None when it is free."""
         chain = self._chains.get(busy)
         return chain[0] if chain else None
+
+    def is_free_for(self, delivery: Delivery, busy: Object) -> bool:
+        """Say whether nobody but this delivery holds an object, or waits for it."""
+        return all(each is delivery for each in self._chains.get(busy, ()))
 
     def has_chains(self) -> bool:
         """Say whether any object is held."""

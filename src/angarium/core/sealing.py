@@ -33,20 +33,25 @@ def size_of(entry: Entry) -> int:
     return len(event.data) + len(event.actor) + len(event.attributes) + len(event.url) + _ENVELOPE_BYTES
 
 
-def fill(waiting: Iterable[Entry], batch: Batch) -> tuple[int, bool]:
-    """Return how many of the waiting events, from the first on, fit into one batch, and whether that makes it full."""
-    taken, held_bytes = 0, 0
-    objects: set[Object] = set()
+def fill(
+    waiting: Iterable[Entry], batch: Batch, *, sealed: int = 0, objects: Iterable[Object] = ()
+) -> tuple[int, bool]:
+    """Return how many of the waiting events, from the first on, fit into one batch, and whether that makes it full.
+
+    `sealed` events, which happened to these `objects`, are in it already.
+    """
+    taken, held_bytes = sealed, sealed * _ENVELOPE_BYTES
+    seen = set(objects)
     for entry in waiting:
         held_bytes += size_of(entry)
-        objects.add(object_of(entry))
-        shown = len(objects) if batch.coalesce is Coalesce.LATEST else taken + 1
+        seen.add(object_of(entry))
+        shown = len(seen) if batch.coalesce is Coalesce.LATEST else taken + 1
         if taken and (shown > batch.max_events or held_bytes > batch.max_bytes or taken >= MEMBERS_MAX):
-            return taken, True
+            return taken - sealed, True
         taken += 1
         if shown == batch.max_events and batch.coalesce is not Coalesce.LATEST:
-            return taken, True
-    return taken, False
+            return taken - sealed, True
+    return taken - sealed, False
 
 
 def due_s(batch: Batch, *, first_mono: float, accepted_ms: int, now_mono: float, now_ms: int) -> float:

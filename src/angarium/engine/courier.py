@@ -33,7 +33,7 @@ class Courier:
     def __init__(self, route: Route, *, scale: float) -> None:
         subscription = route.subscription
         self.route = route
-        self.lane = Lane(subscription.number, subscription.partition, route.policy, scale=scale)
+        self.lane = Lane(subscription.number, subscription.partition, route.policy, scale=scale, merges=route.merges)
         self.lane.resumed_ms = subscription.resumed_ms
         self.is_ready = False  # it stands in the row of those who may have something to send
         self.is_reading = False  # its lane's log is being read on

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from angarium.core.deciding import Delivered
-from angarium.core.effects import Expire, FallBehind, GiveUp, Record, Settle, Write
+from angarium.core.effects import Expire, FallBehind, Free, GiveUp, Record, Settle, Write
 from angarium.core.sealing import size_of
 from angarium.engine.alarm import Alarm
 from angarium.engine.courier import Courier
@@ -227,7 +227,8 @@ class Lanes:
         self.in_flight += 1
         self._slow_in_flight += (is_slow := courier.is_slow)
         ended = partial(self._ended, courier, delivery, is_slow)
-        if delivery.entries is not None and delivery.is_batch:
+        if delivery.is_batch and (delivery.entries is not None or delivery.is_merged):
+            delivery.is_merged = False
             # Its row, which says what is in it, must be there before anybody receives it.
             self._settler.after(partial(self._send_written, courier, delivery, ended, is_slow=is_slow))
         else:
@@ -319,11 +320,13 @@ class Lanes:
                 self._settler.settle(settled, closes=closes)
                 self.exhausted += settled.state is State.EXHAUSTED
                 if frees:
-                    self._free(courier, settled.key, settled.members)
+                    self._free(courier, (settled.key.last_offset, *settled.members))
             case Write(row, frees):
                 self._settler.open(row)
                 if frees:
-                    self._free(courier, row.key, row.members)
+                    self._free(courier, (row.key.last_offset, *row.members))
+            case Free(offsets):
+                self._free(courier, offsets)
             case Record(attempt):
                 self._settler.attempt(attempt)
             case FallBehind():
@@ -337,13 +340,13 @@ class Lanes:
             case _:
                 assert_never(effect)
 
-    def _free(self, courier: Courier, key: Key, members: Sequence[int]) -> None:
+    def _free(self, courier: Courier, offsets: Iterable[int]) -> None:
         """Owe these offsets no more; a lane that is behind keeps account of its own."""
         if courier.lane.is_behind:
             return
-        self._ring.release(key.partition, key.last_offset)
-        for offset in members:
-            self._ring.release(key.partition, offset)
+        partition = courier.lane.partition
+        for offset in offsets:
+            self._ring.release(partition, offset)
         self._room()
 
     # -- lanes change -----------------------------------------------------------------------------------------------
@@ -428,7 +431,7 @@ class Lanes:
         lane, now = courier.lane, self._clock.now()
         courier.route = self.route(subscription, project)
         courier.is_stopped = False
-        lane.change(courier.route.policy)
+        lane.change(courier.route.policy, merges=courier.route.merges)
         if subscription.status is Status.PAUSED and not lane.is_paused:
             self.fall_behind(courier)
             lane.pause(self._position(lane.partition))

@@ -86,7 +86,7 @@ class Redelivering:
         job = self._running.job
         if isinstance(delivery, Open) or delivery.settled_ms >= job.created_ms:
             return  # It is on its way, or was redelivered by this very job.
-        if delivery.count or delivery.origin is Origin.TEST:
+        if delivery.count or delivery.origin is Origin.TEST or delivery.state is State.MERGED:
             self._running.job = replace(job, skipped=job.skipped + (delivery.count or 1))
             return
         offsets = [*delivery.members, delivery.key.last_offset]

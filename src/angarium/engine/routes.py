@@ -41,6 +41,7 @@ class Route:
         "allow_http",
         "dialect",
         "is_fat",
+        "merges",
         "options",
         "owner",
         "policy",
@@ -55,6 +56,7 @@ class Route:
         self.dialect = dialect_of(subscription.dialect)
         resolved = policies.resolve(self.dialect.policy, subscription.overrides)
         self.policy = policies.scaled(resolved, time_scale) if time_scale != 1 else resolved
+        self.merges = self.dialect.traits.merges and self.policy.batch.max_events > 1
         settings = project.settings if project else {}
         self.allow_http = bool(settings.get("allow_http", self.dialect.traits.allows_http))
         self.is_fat = self.dialect.traits.is_fat and settings.get("keep_objects") is not False
