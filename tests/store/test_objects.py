@@ -76,6 +76,14 @@ async def test_an_object_is_not_known_until_it_is_folded(store: Store) -> None:
     assert (await state(store)) is not None
 
 
+async def test_a_tenant_s_kinds_of_objects_are_known_once_each_deleted_ones_too(store: Store) -> None:
+    assert await store.object_kinds(PROJECT, TENANT) == []
+    await say(store, *(item(str(number), object_=kind) for number in range(3) for kind in ("b.c", "a", "ü")))
+    await say(store, item("1", "delete", object_="gone"), item(object_="other", tenant=NEIGHBOUR))
+    await fold(store)
+    assert await store.object_kinds(PROJECT, TENANT) == ["a", "b.c", "gone", "ü"]
+
+
 async def test_a_state_is_the_last_event_with_the_last_data(store: Store) -> None:
     await say(store, item(action="create", data=b'{"n":1}'))
     last = replace(item(), url="https://a/7", attributes=b'{"k":1}', occurred_us=5, actor=b'{"user_id":1}')

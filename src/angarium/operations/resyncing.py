@@ -59,9 +59,17 @@ class Resyncs:
         subscription = await find_subscription(self._context, reach, id_)
         check_is_pushed_to(subscription)
         check_objects_are_kept(reach.served.project)
-        spec, left_out = _read(reach, subscription, asked)
+        kinds = await self._kinds(reach, subscription) if asked.objects is None else asked.objects
+        spec, left_out = _read(reach, subscription, asked, kinds)
         detail = f"left out, for the subscription does not select them: {', '.join(left_out)}" if left_out else ""
         return await self.start(reach, RESYNC, spec, subscription, detail=detail)
+
+    async def _kinds(self, reach: Reach, subscription: Subscription) -> Sequence[str]:
+        """Return the objects that the project names, or else those that the tenant has."""
+        if known := reach.served.catalogue.objects:
+            return known
+        await self._context.engine.folded()
+        return await self._context.store.object_kinds(subscription.project, subscription.tenant)
 
     async def start(
         self, reach: Reach, kind: str, spec: dict[str, Any], subscription: Subscription, *, detail: str = ""
@@ -92,15 +100,17 @@ async def running_for(context: Context, subscription: Subscription) -> Job | Non
     return None
 
 
-def _read(reach: Reach, subscription: Subscription, asked: ResyncAsked) -> tuple[dict[str, Any], Sequence[str]]:
+def _read(
+    reach: Reach, subscription: Subscription, asked: ResyncAsked, kinds: Sequence[str]
+) -> tuple[dict[str, Any], Sequence[str]]:
     """Return what the engine is to do, and which of the objects that were asked for are not selected."""
     catalogue, dialect = reach.served.catalogue, dialect_of(subscription.dialect)
     span = read_window(asked.from_, asked.until, since_field="from")
-    named = _named(reach.served, subscription, asked.objects)
+    named = _named(reach.served, kinds, asked)
     rule = dialect.narrow(subscription.rule, subscription.all_options)
     objects = [object_ for object_ in _in_order(named, tuple(dialect.traits.catalogue or ())) if selects(rule, object_)]
     left_out = [object_ for object_ in named if object_ not in objects]
-    if not objects:
+    if not objects and named:
         wanted = ", ".join(subscription.rule.types) or "nothing that can be said in its dialect"
         raise FieldError("objects", f"are none that the subscription selects, which is {wanted}; name others")
     window = {object_: member for object_ in objects if (member := catalogue.window(object_))}
@@ -119,25 +129,15 @@ def _read(reach: Reach, subscription: Subscription, asked: ResyncAsked) -> tuple
     return spec, left_out if asked.objects is not None else ()
 
 
-def _named(served: Served, subscription: Subscription, asked: Sequence[str] | None) -> Sequence[str]:
-    """Return the objects that are meant: those asked for, or else all that the project or the subscription names."""
+def _named(served: Served, kinds: Sequence[str], asked: ResyncAsked) -> Sequence[str]:
+    """Return the objects that are meant, each once; `FieldError` for those that the project does not know."""
     known = served.catalogue.objects
-    if asked is None:
-        if named := known or _objects_of(subscription.rule):
-            return named
-        raise FieldError("objects", 'is missing, and the project names none; name them, as in ["item"]')
-    if not asked:
+    if asked.objects is not None and not asked.objects:
         raise FieldError("objects", "is empty, so nothing would be sent; leave it out to send all that are selected")
-    for place, object_ in enumerate(asked):
+    for place, object_ in enumerate(kinds):
         if known and object_ not in known:
             raise FieldError(f"objects[{place}]", f"is {object_[:80]!r}, expected one of {', '.join(known)}")
-    return list(dict.fromkeys(asked))
-
-
-def _objects_of(rule: Rule) -> Sequence[str]:
-    """Return the objects that a rule's types name; none when it wants some of any object."""
-    objects = dict.fromkeys(text.rpartition(".")[0] for text in rule.types)
-    return () if "*" in objects or "" in objects else list(objects)
+    return list(dict.fromkeys(kinds))
 
 
 def _in_order(objects: Sequence[str], dialect_s: Sequence[str]) -> Sequence[str]:

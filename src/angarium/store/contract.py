@@ -292,6 +292,9 @@ class Store(Protocol):
     ) -> Sequence[ObjectState]:
         """Return a tenant's objects of one kind that are not deleted, in the order of their ids, after one of them."""
 
+    async def object_kinds(self, project: str, tenant: str) -> Sequence[str]:
+        """Return which kinds of objects a tenant has or had, in the order of their names."""
+
     async def count_objects(self, project: str, tenant: str, object_: str) -> int:
         """Return how many objects of one kind a tenant has that are not deleted."""
 

@@ -31,6 +31,10 @@ class Objects(Held):
         held = (state for state in self._living(project, tenant, object_) if state.object_id > after)
         return sorted(held, key=lambda state: state.object_id)[:limit]
 
+    async def object_kinds(self, project: str, tenant: str) -> Sequence[str]:
+        """Return which kinds of objects a tenant has or had."""
+        return sorted({key[2] for key in self._objects if key[:2] == (project, tenant)})
+
     async def count_objects(self, project: str, tenant: str, object_: str) -> int:
         """Return how many objects of one kind a tenant has."""
         return len(self._living(project, tenant, object_))
@@ -60,12 +64,12 @@ class Objects(Held):
         event_of: Callable[[ObjectState], Event | None],
     ) -> Sequence[Place]:
         """Append a resync entry for each of these objects that is not deleted."""
+        self._fold()
         owner, partition = (project, tenant), partition_of(project, tenant)
         if self._owners.get(target) != owner:
             raise NotFound(
                 f"target {target} was never a subscription of tenant {tenant}; append entries for one that is or was"
             )
-        self._fold()
         states = [self._objects.get((*owner, *names)) for names in ids]
         events = [event_of(state) for state in states if state and not state.is_deleted]
         entries = [Entry(partition, 0, now_ms, event, Kind.RESYNC, target=target) for event in events if event]

@@ -69,6 +69,16 @@ class Objects(Folding):
 
         return await self._read(read)
 
+    async def object_kinds(self, project: str, tenant: str) -> Sequence[str]:
+        """Return which kinds of objects a tenant has or had."""
+
+        def read(connection: apsw.Connection) -> list[str]:
+            return [
+                kind for (kind,) in run(connection, "object_kinds", {"tenant": _tenant(connection, project, tenant)})
+            ]
+
+        return await self._read(read)
+
     async def count_objects(self, project: str, tenant: str, object_: str) -> int:
         """Return how many objects of one kind a tenant has."""
 

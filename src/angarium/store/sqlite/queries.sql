@@ -701,6 +701,16 @@ SELECT sequence, data_sequence FROM object WHERE tenant = ? AND object = ? AND o
 SELECT sequence, data_sequence FROM object WHERE tenant = ? AND object = ? AND object_id > ? AND NOT is_deleted
 ORDER BY object_id LIMIT ?
 
+-- object_kinds --
+-- Return which kinds of objects a tenant has or had, leaping from one to the next.
+WITH RECURSIVE kind (name) AS (
+    SELECT min(object) FROM object WHERE tenant = :tenant
+    UNION ALL
+    SELECT (SELECT min(object) FROM object WHERE tenant = :tenant AND object > kind.name) FROM kind
+    WHERE kind.name IS NOT NULL
+)
+SELECT name FROM kind WHERE name IS NOT NULL
+
 -- count_objects --
 -- Return how many objects of a kind a tenant has.
 SELECT count(*) FROM object WHERE tenant = ? AND object = ? AND NOT is_deleted
