@@ -189,6 +189,15 @@ def test_the_project_s_objects_have_windows_of_their_own_in_any_dialect(project:
     ]
 
 
+def test_a_project_that_names_no_objects_resyncs_what_there_is(project: Project, hook: Hook) -> None:
+    made = project.subscribe(hook.url, types=["item.*", "note.*"], max_in_flight=1)
+    assert run(project, made["id"])["total"] == 0
+    project.publish(event(1, "note.update"), event(1, "other.update"), event(1, "item.update"))
+    hook.wait_for(2)
+    assert run(project, made["id"])["done"] == 2
+    assert [body["type"] for body in hook.bodies[2:]] == ["item.create", "note.create"]
+
+
 def test_a_pattern_applies_to_what_is_resynced(project: Project, hook: Hook) -> None:
     project.create(objects={"item": {}})
     project.publish(event(1, "item.create", data={"n": 1}), event(2, "item.create", data={"n": 2}))
