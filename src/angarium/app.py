@@ -34,6 +34,7 @@ from angarium.errors import SecretKeyWrong
 from angarium.model.ids import Ids
 from angarium.operations.callers import Callers, make_admin_key
 from angarium.operations.context import Context
+from angarium.operations.expiring import Expiry
 from angarium.operations.projects import Projects
 from angarium.operations.publish import Publisher
 from angarium.store.sqlite import SqliteStore
@@ -156,6 +157,9 @@ async def _answer(context: Context, plug: socket.socket, stack: contextlib.Async
     projects = Projects(context, forgotten=callers.forget_project)
     publisher = Publisher(context, callers, projects)
     stack.callback(publisher.close)
+    expiry = Expiry(context, projects)
+    expiry.start()
+    stack.push_async_callback(expiry.stop)
     bodies, ids, readiness = Bodies(), RequestIds(), Readiness(context)
     front = Front(publisher, bodies, ids, connections_max=_connections_max(context.settings))
     service = Service(

@@ -107,6 +107,14 @@ JOB_FINISHED = _declare(
 LOG_RETAINED = _declare("log.retained", INFO, "Retention has dropped what was old.", "rows before_ms took_ms")
 KEY_MADE = _declare("key.made", INFO, "An API key was made.", "id scope project tenant")
 KEY_DELETED = _declare("key.deleted", INFO, "An API key was deleted.", "id scope project tenant")
+APP_CHANGED = _declare("app.changed", INFO, "An app was made, or its secret was rotated.", "app project by")
+APP_DELETED = _declare("app.deleted", INFO, "An app was deleted with all its grants.", "app project by")
+GRANT_CHANGED = _declare(
+    "grant.changed", INFO, "A grant was made, fetched by its app, or changed.", "grant app project tenant by"
+)
+GRANT_REVOKED = _declare(
+    "grant.revoked", INFO, "A grant ended, and its subscriptions with it.", "grant app project tenant reason by"
+)
 PROJECT_CHANGED = _declare("project.changed", INFO, "A project was made, replaced or deleted.", "project dialect by")
 LIBRARY_WARNED = _declare("library.warned", WARNING, "A library has something to say.", "library detail error")
 

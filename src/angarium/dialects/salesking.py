@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 from msgspec.structs import replace
 
-from angarium import __version__
 from angarium.core.granting import permitted
 from angarium.core.judging import judge_by_status
 from angarium.core.moments import format_us
+from angarium.dialects.common import RESERVED, check_known, json_text, post
 from angarium.dialects.dialect import Body, Dialect, Traits
 from angarium.errors import FieldError
 from angarium.model.subscription import Batch, Ordering, Policy, Retry
-from angarium.model.wire import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from angarium.dialects.dialect import Item, Sealed, Signing
     from angarium.model.subscription import Rule
+    from angarium.model.wire import Request
 
 ACTIONS: Final = ("create", "update", "delete")
 """What may happen to each object."""
@@ -42,9 +42,7 @@ OBJECTS: Final = ("client", "contact", "invoice", "comment", "payment", "attachm
 ALGORITHM: Final = "HMAC-SHA256"
 
 _CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
-_USER_AGENT: Final = f"Angarium/{__version__}"
 
-_json = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -55,7 +53,7 @@ def encode(sealed: Sealed, options: Mapping[str, Any]) -> Body:
 
 def encode_item(item: Item, options: Mapping[str, Any]) -> bytes:
     """Return one event as JSON: the object in its latest state, and its channel if that was asked for."""
-    channel = b',"channel":' + _json(item.event.type) if options.get("include_channel") else b""
+    channel = b',"channel":' + json_text(item.event.type) if options.get("include_channel") else b""
     return b'{"obj":%b%b}' % (_obj(item), channel)
 
 
@@ -63,8 +61,7 @@ def sign(body: Body, signing: Signing) -> Request:
     """Return one attempt's request: the body in a new envelope, signed with the app's present secret."""
     secret = signing.secrets[0] if signing.secrets else b""
     content = b"signed_request=" + sign_request(secret, body.content[:-1] + b"," + _envelope(signing)[1:])
-    headers = (("content-type", _CONTENT_TYPE), ("user-agent", _USER_AGENT), *signing.headers.items())
-    return Request("POST", signing.url, headers, content)
+    return post(Body(content, body.content_type), signing)
 
 
 def sign_request(secret: bytes, document: bytes) -> bytes:
@@ -75,9 +72,7 @@ def sign_request(secret: bytes, document: bytes) -> bytes:
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the dialect's options complete; `FieldError` for a member or value that it does not know."""
-    for name in options:
-        if name not in {"grant", "include_channel"}:
-            raise FieldError(f"options.{name}", "is unknown to the salesking dialect, which has grant, include_channel")
+    check_known(options, ("grant", "include_channel"), dialect="salesking")
     grant = options.get("grant")
     if not isinstance(grant, str) or not grant:
         raise FieldError("options.grant", "is missing; name the grant, by its id, that the subscription hangs on")
@@ -106,15 +101,15 @@ def narrow(rule: Rule, options: Mapping[str, Any]) -> Rule:
 def _obj(item: Item) -> bytes:
     """Return the object as SalesKing's API represents it; data that does so already stays as it was published."""
     event = item.event
-    data = (event.data if item.state is None else item.state) or b'{"id":%b}' % _json(event.object_id)
+    data = (event.data if item.state is None else item.state) or b'{"id":%b}' % json_text(event.object_id)
     if data.lstrip()[:1] == b"{" and event.object in _members(data):
         return data
-    return b'{%b:%b,"links":[]}' % (_json(event.object), data)
+    return b'{%b:%b,"links":[]}' % (json_text(event.object), data)
 
 
 def _envelope(signing: Signing) -> bytes:
     options = signing.options
-    return _json(
+    return json_text(
         {
             "company_id": options.get("company_id", ""),
             "user_id": options.get("user_id", ""),
@@ -157,7 +152,7 @@ SALESKING = Dialect(
     check_options=check_options,
     check_secret=check_secret,
     make_secret=make_secret,
-    reserved_headers=("user-agent",),
+    reserved_headers=RESERVED,
     narrow=narrow,
 )
 """The dialect of SalesKing's apps."""

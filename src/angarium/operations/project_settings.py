@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from angarium.core.catalogue import is_url
 from angarium.core.jsontext import kind_of
 from angarium.errors import FieldError
+from angarium.operations.terms import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+EXPIRES_IN_S_MAX = 10 * 366 * 86_400
+"""How long an access token may live at most."""
+
 _PORTS_MAX = 100
+_KEY_MIN, _KEY_MAX = 32, 512  # HS256's key is at least as long as its hash: RFC 7518, section 3.2.
 _VERIFICATIONS = ("none", "challenge", "cloudevents")
 
 
@@ -73,6 +79,27 @@ def _rate(value: object, field: str) -> object:
     return rate
 
 
+def _login(value: object, field: str) -> object:
+    checks = {"url": _address, "key": _key, "expires_in": _whole(60, EXPIRES_IN_S_MAX)}
+    login = _members(value, checks, field)
+    for name in ("url", "key"):
+        if name not in login:
+            raise FieldError(f"{field}.{name}", "is missing; a login needs url and key")
+    return login
+
+
+def _address(value: object, field: str) -> object:
+    if not isinstance(value, str) or not is_url(value):
+        raise FieldError(field, f"is {kind_of(value)}, expected an address such as https://example.com/login")
+    return value
+
+
+def _key(value: object, field: str) -> object:
+    if not isinstance(value, str) or (value != MASK and not _KEY_MIN <= len(value.encode()) <= _KEY_MAX):
+        raise FieldError(field, f"is none, expected a text of {_KEY_MIN} to {_KEY_MAX} bytes that only you know")
+    return value
+
+
 _SETTINGS: Mapping[str, Callable[[object, str], object]] = {
     "verification": _verification,
     "allow_http": _flag,
@@ -81,4 +108,5 @@ _SETTINGS: Mapping[str, Callable[[object, str], object]] = {
     "retention_days": _whole(1, 3650),
     "keep_objects": _flag,
     "rate": _rate,
+    "login": _login,
 }

@@ -14,6 +14,7 @@ from angarium.core.catalogue import Catalogue, check_objects
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, FieldError, NotFound
 from angarium.model.registry import JobState, Project
+from angarium.operations.login import shown_settings, with_sealed_login
 from angarium.operations.merging import merge
 from angarium.operations.project_settings import check_settings
 from angarium.store.contract import Page
@@ -75,21 +76,26 @@ class Projects:
         return await self._store.projects(page)
 
     async def put(self, name: str, asked: Mapping[str, Any], *, by: str) -> tuple[Project, bool]:
-        """Create or replace a project; return it, and whether it is new."""
-        if not _NAME.fullmatch(name):
-            raise FieldError(
-                "project",
-                f"{name[:80]!r} is no project's name; use letters, digits, . _ and -, at most 64, the first "
-                "a letter or digit",
-            )
+        """Create or replace a project; return it, and whether it is new. One that is so already stays as it is."""
+        _check_name(name)
         async with self._writing:
             return await self._write(name, asked, await self._store.project(name), by)
+
+    async def preview(self, name: str, asked: Mapping[str, Any]) -> tuple[Project, bool]:
+        """Return what `put` would; nothing is written."""
+        _check_name(name)
+        present = await self._store.project(name)
+        return await self._made(name, asked, present), present is None
 
     async def patch(self, name: str, patch: Mapping[str, Any], *, by: str) -> Project:
         """Merge a change into a project (RFC 7396)."""
         async with self._writing:
             present = (await self.find(name)).project
-            document = {"dialect": present.dialect, "objects": present.objects, "settings": present.settings}
+            document = {
+                "dialect": present.dialect,
+                "objects": present.objects,
+                "settings": shown_settings(present.settings),
+            }
             written, _ = await self._write(name, merge(document, patch), present, by)
         return written
 
@@ -111,15 +117,23 @@ class Projects:
     async def _write(
         self, name: str, asked: Mapping[str, Any], present: Project | None, by: str
     ) -> tuple[Project, bool]:
-        now_ms = self._context.clock.now().wall_ms
-        project = _read(name, asked, now_ms)
-        if present is not None:
-            project = replace(project, created_ms=present.created_ms)
-            await self._check_dialect(present, project)
+        project = await self._made(name, asked, present)
+        if project is present:
+            return project, False
         is_new = await self._store.put_project(project)
         self._forget(name)
         emit(PROJECT_CHANGED, project=name, dialect=project.dialect, by=by)
         return project, is_new
+
+    async def _made(self, name: str, asked: Mapping[str, Any], present: Project | None) -> Project:
+        """Return a project as it is asked for: the present one itself when nothing of it differs."""
+        now_ms = self._context.clock.now().wall_ms
+        project = with_sealed_login(self._context.vault, _read(name, asked, now_ms), present)
+        if present is None:
+            return project
+        await self._check_dialect(present, project)
+        project = replace(project, created_ms=present.created_ms)
+        return present if replace(project, updated_ms=present.updated_ms) == present else project
 
     async def _check_dialect(self, present: Project, wanted: Project) -> None:
         if present.dialect == wanted.dialect:
@@ -144,6 +158,15 @@ class Projects:
         self._changes += 1
         self._held.pop(name, None)
         self._context.engine.forget_project(name)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise FieldError(
+            "project",
+            f"{name[:80]!r} is no project's name; use letters, digits, . _ and -, at most 64, the first "
+            "a letter or digit",
+        )
 
 
 def _read(name: str, asked: Mapping[str, Any], now_ms: int) -> Project:

@@ -41,6 +41,11 @@ def make_secret(
     return NewSecret(Secret(vault.seal(kept, context=_of_secret(number))), shown)
 
 
+def seal_secret(vault: Vault, number: int, plain: bytes) -> Secret:
+    """Return what a subscription signs with as it is stored, where something else says what that is."""
+    return Secret(vault.seal(plain, context=_of_secret(number)))
+
+
 def rotated(secrets: tuple[Secret, ...], new: Secret, *, until_ms: int, now_ms: int) -> tuple[Secret, ...]:
     """Return a subscription's secrets after a rotation, newest first; the others sign until a moment at most."""
     living = [secret for secret in secrets if _signs(secret, now_ms) and until_ms > now_ms]

@@ -17,7 +17,14 @@ from angarium.operations.binding import bound, check_bound
 from angarium.operations.handshaking import Handshakes, is_verified
 from angarium.operations.merging import merge
 from angarium.operations.reach import check_tenant
-from angarium.operations.secrecy import make_secret, rotated, seal_headers, seal_options
+from angarium.operations.secrecy import (
+    make_secret,
+    open_headers,
+    open_options,
+    rotated,
+    seal_headers,
+    seal_options,
+)
 from angarium.operations.terms import MASK, Terms, document_of, own_headers, read_terms
 from angarium.operations.writing import (
     PREFIX,
@@ -123,7 +130,8 @@ class Subscriptions:
             wanted, secret = self._changed(reach, present, patch)
             wanted = await bound(self._context, reach, wanted)
             shown[:] = [secret]
-            if wanted.url != present.url and present.status is not Status.UNVERIFIED and wanted.url not in passed:
+            is_asked = wanted.url != present.url or _has_other_handshake(present, wanted)
+            if is_asked and present.status is not Status.UNVERIFIED and wanted.url not in passed:
                 await self._handshakes.check_address(reach.served.project, wanted)
                 passed.add(wanted.url)
                 wanted = self._handshakes.named(reach.served.project, wanted)
@@ -135,6 +143,14 @@ class Subscriptions:
             problem = await self._handshakes.problem(reach.served.project, written)
             written = await self._handshakes.conclude(reach, written, problem)
         return replace(await self._standing(written), secret=shown[0])
+
+    async def preview(self, reach: Reach, id_: str, patch: dict[str, Any]) -> Standing:
+        """Return what a change would make of a subscription; nothing is written, and no receiver asked."""
+        present = await find_subscription(self._context, reach, id_)
+        wanted = await bound(self._context, reach, self._changed(reach, present, patch)[0])
+        if wanted != present:
+            wanted = replace(wanted, updated_ms=max(self._context.clock.now().wall_ms, present.updated_ms + 1))
+        return await self._standing(wanted)
 
     async def delete(self, reach: Reach, id_: str) -> None:
         """Delete a subscription: it is owed nothing any more, and no request starts after this."""
@@ -260,7 +276,7 @@ class Subscriptions:
             rule=terms.rule,
             overrides=terms.overrides,
             **_options(self._context.vault, subscription, terms),
-            headers={**ours, **seal_headers(self._context.vault, subscription.number, terms.headers)},
+            headers={**ours, **_sealed_headers(self._context.vault, subscription, terms)},
         )
 
     # -- how they are doing -----------------------------------------------------------------------------------------
@@ -308,15 +324,40 @@ def _headers(present: Subscription, given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in lower.items() if value != MASK or name not in present.headers}
 
 
+def _sealed_headers(vault: Vault, subscription: Subscription, terms: Terms) -> dict[str, bytes]:
+    """Return the headers on these terms, sealed; a value that has not changed stays as it is sealed."""
+    known = open_headers(vault, subscription)
+    given = {
+        name: subscription.headers[name] if name in known and known[name] == value else value
+        for name, value in terms.headers.items()
+    }
+    return seal_headers(vault, subscription.number, given)
+
+
 def _options(vault: Vault, subscription: Subscription, terms: Terms) -> dict[str, Any]:
-    """Return the options on these terms, the secret ones sealed; one that is given as it is shown stays what it was."""
+    """Return the options on these terms, the secret ones sealed; one that has not changed stays as it is sealed.
+
+    So does one that is given as it is shown, and what the server keeps there of its own (a grant's token).
+    """
     names = dialect_of(terms.dialect).traits.secret_options
     secret = {name: value for name, value in terms.options.items() if name in names}
-    sealed = subscription.sealed
-    kept = {name: sealed[name] for name, value in secret.items() if value == MASK and name in sealed}
+    known = open_options(vault, subscription)
+    kept = {name: subscription.sealed[name] for name, value in secret.items() if value in _same(known, name)}
     new = {name: value for name, value in secret.items() if value and name not in kept}
     plain = {name: value for name, value in terms.options.items() if name not in secret}
-    return {"options": plain, "sealed": {**kept, **seal_options(vault, subscription.number, new)}}
+    is_other = terms.dialect != subscription.dialect
+    ours = {} if is_other else {name: value for name, value in subscription.sealed.items() if name not in names}
+    return {"options": plain, "sealed": {**ours, **kept, **seal_options(vault, subscription.number, new)}}
+
+
+def _same(known: dict[str, str], name: str) -> tuple[str, ...]:
+    """Return the ways to say that a secret option stays what it is."""
+    return (MASK, known[name]) if name in known else ()
+
+
+def _has_other_handshake(present: Subscription, wanted: Subscription) -> bool:
+    """Say whether another dialect verifies in a way of its own."""
+    return wanted.dialect != present.dialect and dialect_of(wanted.dialect).handshake is not None
 
 
 def _needs_secret(present: Subscription, wanted: Subscription) -> bool:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from angarium import __version__
 from angarium.api.front import RequestIds
-from angarium.api.native import deliveries, objects, registry, service, subscriptions
+from angarium.api.native import apps, deliveries, objects, registry, service, subscriptions
 from angarium.api.native.parts import Operations
 from angarium.api.native.routing import Gatekeeper, as_response, log_fault
 from angarium.api.problems import as_reply, problem
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from angarium.operations.projects import Projects
 
 REQUEST_ID: Final = b"x-request-id"
-_ROUTERS: Final = (registry.router, subscriptions.router, deliveries.router, objects.router, service.router)
+_ROUTERS: Final = (
+    registry.router,
+    apps.router,
+    subscriptions.router,
+    deliveries.router,
+    objects.router,
+    service.router,
+)
 
 
 def build_native(context: Context, callers: Callers, projects: Projects) -> Named:

@@ -49,6 +49,14 @@ class RateAsked(Asked):
     per_minute: int | None = None
 
 
+class LoginAsked(Asked):
+    """How the publisher's own login joins in when a user grants an app access."""
+
+    url: str | None = Field(None, description="Where users log in.")
+    key: str | None = Field(None, description="What their assertions are signed with (HS256); never read back.")
+    expires_in: int | None = Field(None, description="How long access tokens live, in seconds; 30 days.")
+
+
 class SettingsAsked(Asked):
     """A project's settings."""
 
@@ -61,6 +69,7 @@ class SettingsAsked(Asked):
     retention_days: int | None = Field(None, description="How long events and deliveries are kept.")
     keep_objects: bool | None = Field(None, description="Whether the current state of objects is kept.")
     rate: RateAsked | None = Field(None, description="How much a tenant may publish.")
+    login: LoginAsked | None = Field(None, description="The publisher's own login, for apps that ask for access.")
 
 
 class ProjectAsked(Asked):
@@ -90,6 +99,48 @@ class KeyAsked(Asked):
     name: str | None = Field(None, max_length=256)
     expires_in: int | None = Field(None, ge=1, le=10 * 366 * 86_400, description="How long it works, in seconds.")
     actor: dict[str, Any] | None = Field(None, description="On whose behalf its holder acts.")
+
+
+# -- apps and grants --------------------------------------------------------------------------------------------------
+
+
+class AppAsked(Asked):
+    """A new app."""
+
+    name: str = Field(min_length=1, max_length=256)
+    url: str = Field(description="Where it lives: what it subscribes lies within.")
+    redirect_uri: str | None = Field(None, description="Where its users return to when they have granted it access.")
+    secret: str | None = Field(None, description="What it signs with; left out: made.")
+
+
+class AppSecretAsked(Asked):
+    """An app's new secret."""
+
+    secret: str | None = Field(None, description="Left out: made.")
+
+
+class GrantAsked(Asked):
+    """What a user of a tenant allows an app."""
+
+    app: str = Field(description="The app's id.")
+    tenant: Name | None = Field(None, description="Whose data; left out: default.")
+    user: Name = Field(description="Who allows it.")
+    sub_domain: str | None = Field(None, max_length=256, description="What pushes say of the tenant.")
+    email: str | None = Field(None, max_length=320, description="The user's.")
+    scope: str | None = Field(None, description="Such as clients:create api/subs; left out: all of the user's rights.")
+    permissions: list[str] | None = Field(None, description="Event types that the user may see; null: all.")
+    expires_in: int | None = Field(None, ge=1, le=10 * 366 * 86_400, description="The token's life, in seconds.")
+    code: bool | None = Field(None, description="Make a code, which the app exchanges for its token.")
+    redirect_uri: str | None = Field(None, max_length=2048, description="What the app must name with the code.")
+    code_challenge: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_-]{43}$", description="PKCE's (S256), whose verifier the app must show."
+    )
+
+
+class GrantChange(Asked):
+    """What of a grant changes."""
+
+    permissions: list[str] | None = Field(None, description="Event types that the user may see; null: all.")
 
 
 # -- subscriptions -----------------------------------------------------------------------------------------------------
@@ -188,6 +239,12 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class DryRunQuery(Query):
+    """Whether a change is only tried."""
+
+    dry_run: bool = Field(default=False, description="Only show what would come of it.")
+
+
 class PageQuery(Query):
     """Which page of a list."""
 
@@ -201,6 +258,12 @@ class SubscriptionQuery(PageQuery):
 
     tenant: str | None = None
     state: Literal["unverified", "active", "failing", "paused", "disabled"] | None = None
+
+
+class GrantPage(PageQuery):
+    """Which page of which grants."""
+
+    app: str | None = Field(None, description="Only this app's.")
 
 
 class Window(Query):

@@ -29,6 +29,7 @@ _TAGS: Final = (
     ("Projects", "Push APIs that are offered."),
     ("Tenants", "Whose data it is."),
     ("Keys", "Who may call."),
+    ("Apps", "Third parties' programs, and what users allow them."),
     ("Service", "The server itself."),
 )
 

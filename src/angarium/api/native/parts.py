@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from angarium.operations.apps import Apps
 from angarium.operations.context import Context
 from angarium.operations.deliveries import Deliveries
 from angarium.operations.events import Events
 from angarium.operations.feeds import Feeds
+from angarium.operations.grants import Grants
 from angarium.operations.jobs import Jobs
 from angarium.operations.keys import Keys
 from angarium.operations.objects import Objects
@@ -38,6 +40,8 @@ class Operations:
     jobs: Jobs
     resyncs: Resyncs
     objects: Objects
+    apps: Apps
+    grants: Grants
     context: Context
 
     @classmethod
@@ -55,6 +59,8 @@ class Operations:
             jobs=Jobs(context, deliveries),
             resyncs=Resyncs(context),
             objects=Objects(context),
+            apps=Apps(context),
+            grants=Grants(context),
             context=context,
         )
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from angarium.api.native import shown
 from angarium.api.native.described import described
-from angarium.api.native.models import KeyAsked, PageQuery, ProjectAsked, TenantAsked
+from angarium.api.native.models import DryRunQuery, KeyAsked, PageQuery, ProjectAsked, TenantAsked
 from angarium.api.native.parts import Do
 from angarium.api.native.routing import Caller, InReach, NativeRoute, json_response
 from angarium.core.scopes import Call, may
@@ -40,9 +40,15 @@ async def list_projects(do: Do, query: Annotated[PageQuery, Query()]) -> Respons
 
 
 @router.put(_PROJECT, **described(Call.CHANGE_PROJECT, "Projects", shows="Project", also=201, problems=(409,)))
-async def put_project(do: Do, caller: Caller, project: str, asked: ProjectAsked) -> Response:
+async def put_project(
+    do: Do, caller: Caller, project: str, asked: ProjectAsked, query: Annotated[DryRunQuery, Query()]
+) -> Response:
     """Create a project, or replace what is said of it."""
-    written, is_new = await do.projects.put(project, asked.given(), by=caller.id)
+    given = asked.given()
+    if query.dry_run:
+        written, is_new = await do.projects.preview(project, given)
+    else:
+        written, is_new = await do.projects.put(project, given, by=caller.id)
     return json_response(shown.project(written), 201 if is_new else 200)
 
 

@@ -75,6 +75,23 @@ _KEY = _record(
     created_at=MOMENT,
     expires_at=_null(MOMENT),
 )
+_APP = _record("A third party's program.", id=TEXT, name=TEXT, url=TEXT, redirect_uri=_null(TEXT), created_at=MOMENT)
+_GRANT = _record(
+    "What a user of a tenant allows an app. `scope` is null for all of the user's rights, `permissions` for all there "
+    "are. While `is_pending` the app has not exchanged its code, and `expires_at` is the code's.",
+    id=TEXT,
+    app=TEXT,
+    tenant=TEXT,
+    user=TEXT,
+    email=_null(TEXT),
+    sub_domain=TEXT,
+    scope=_null(TEXT),
+    permissions=_null(_some(TEXT)),
+    is_pending=FLAG,
+    created_at=MOMENT,
+    expires_at=MOMENT,
+)
+_NEW_GRANT = _extended(_GRANT, "A new grant; its token, or its code, is shown this once.", access_token=TEXT, code=TEXT)
 _SUBSCRIPTION = _record(
     "Who wants which events, where, under which policy. `secret` is there only when it has just been made.",
     ("secret",),
@@ -228,6 +245,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Tenant": _TENANT,
     "Key": _KEY,
     "NewKey": _extended(_KEY, "A new key, shown this once.", key=TEXT),
+    "App": _APP,
+    "NewApp": _extended(_APP, "A new app, its secret shown this once.", secret=TEXT),
+    "Grant": _GRANT,
+    "NewGrant": {**_NEW_GRANT, "required": _GRANT["required"]},
     "Subscription": _SUBSCRIPTION,
     "NewSecret": _record("A new secret, shown this once.", secret=TEXT),
     "Event": _EVENT,
@@ -251,7 +272,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     **{
         f"{name}List": _listed(name)
-        for name in ("Project", "Tenant", "Key", "Subscription", "Event", "Delivery", "Job", "Object")
+        for name in ("Project", "Tenant", "Key", "App", "Grant", "Subscription", "Event", "Delivery", "Job", "Object")
     },
 }
 """All answers, by their names under `components`."""

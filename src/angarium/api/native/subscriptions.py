@@ -11,6 +11,7 @@ from starlette.responses import Response
 from angarium.api.native import shown
 from angarium.api.native.described import described
 from angarium.api.native.models import (
+    DryRunQuery,
     FeedQuery,
     Nothing,
     ReplayAsked,
@@ -58,9 +59,12 @@ async def get_subscription(do: Do, reach: InReach, subscription: str) -> Respons
 
 
 @router.patch(_ONE, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription"))
-async def patch_subscription(do: Do, reach: InReach, subscription: str, asked: SubscriptionChange) -> Response:
+async def patch_subscription(
+    do: Do, reach: InReach, subscription: str, asked: SubscriptionChange, query: Annotated[DryRunQuery, Query()]
+) -> Response:
     """Change a subscription (JSON Merge Patch)."""
-    return json_response(shown.subscription(await do.subscriptions.change(reach, subscription, asked.given())))
+    change = do.subscriptions.preview if query.dry_run else do.subscriptions.change
+    return json_response(shown.subscription(await change(reach, subscription, asked.given())))
 
 
 @router.delete(_ONE, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, status=204))
