@@ -26,6 +26,8 @@ from angarium.errors import AngariumError, SettingsWrong
 
 PREFIX: Final = "ANGARIUM_"
 FILE: Final = Path("angarium.toml")
+PROJECTS: Final = "projects"
+"""What of such a file `angarium apply` reads; the settings pass it over."""
 
 Network = IPv4Network | IPv6Network
 
@@ -305,7 +307,7 @@ def _from_file(file: Path, problems: list[str]) -> Mapping[str, Given]:
     except (OSError, ValueError) as error:
         problems.append(f"{file} cannot be read: {error}; correct it as TOML, or remove it")
         return {}
-    texts = {name: _as_text(value) for name, value in document.items()}
+    texts = {name: _as_text(value) for name, value in document.items() if name != PROJECTS}
     return _resolve(texts, lambda name: f"{name} in {file}", problems)
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "See it work: a server, receivers and real events, live.",
     "doctor": "Check what the server needs; say how to mend it.",
     "bench": "Measure a running server: events per second, and how long they take.",
+    "apply": "Make projects and subscriptions what a file says.",
     "projects": "List, create, show and delete projects.",
     "keys": "List, create and delete API keys.",
     "subscriptions": "Say who wants which events, where, and how.",
