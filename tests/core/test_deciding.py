@@ -115,6 +115,7 @@ def test_a_schedule_is_a_lifetime(schedule: Schedule, expected: float | None) ->
         (1000, 1001 + FAILING_MS_MAX, TWO, True),
         (1000, 0, TWO, False),
         (1000, 10**15, FOR_EVER, False),
+        (1000, 10**15, Schedule((5, 300), disables=False), False),
     ],
 )
 def test_who_fails_for_five_days_is_hopeless(

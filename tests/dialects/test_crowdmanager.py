@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from angarium import __version__
-from angarium.core.deciding import Exhausted, Retry, decide
+from angarium.core.coalescing import fold
+from angarium.core.deciding import Exhausted, Retry, decide, is_hopeless
 from angarium.core.matching import matcher
-from angarium.dialects.crowdmanager import CROWDMANAGER, address, encode, encode_item, handshake, sign
+from angarium.dialects.crowdmanager import ACTIONS, CROWDMANAGER, address, encode, encode_item, handshake, sign
 from angarium.dialects.dialect import Body, Item, Sealed, Signing
 from angarium.errors import FieldError
 from angarium.model.delivery import Accepted, Outcome, Refused, Silent, Throttled
-from angarium.model.event import Event
+from angarium.model.event import Entry, Event
 from angarium.model.subscription import Coalesce, Rule
 from angarium.model.wire import Reason, Request, Response
 
@@ -119,6 +120,20 @@ def test_a_removed_object_has_no_value_though_its_data_is_known() -> None:
 
 def test_an_event_without_data_shows_the_state_that_it_comes_with() -> None:
     assert pushed(batch(item(event("update", data=b""), ANNA)))[0]["value"] == ANNA.decode()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(sorted(ACTIONS))), min_size=1))
+def test_every_occurrence_of_an_object_in_a_batch_shows_the_same(happened: list[tuple[str, str]]) -> None:
+    entries = [
+        Entry(0, place, NOON_MS, event(action, object_id, data=b'{"at":%d}' % place))
+        for place, (object_id, action) in enumerate(happened)
+    ]
+    items = [item(entry.event, state) for entry, state in fold(entries, Coalesce.OPERATIONS) if entry.event is not None]
+    found = pushed(batch(*items))
+    assert len(found) == len(happened)
+    for object_id, (place, action) in {name: (place, action) for place, (name, action) in enumerate(happened)}.items():
+        values = {each["value"] for each in found if each["path"].endswith(object_id)}
+        assert values == {None if action == "delete" else f'{{"at":{place}}}'}
 
 
 @given(st.lists(st.integers(NOON_US - 10_000, NOON_US + 10_000), min_size=1, max_size=20))
@@ -244,6 +259,10 @@ def test_a_push_is_tried_ten_times_at_growing_intervals_for_two_and_a_half_hours
     assert verdicts[9] == Exhausted()
     assert waits == [200 * n for n in range(1, 10)]
     assert sum(waits) == 2.5 * 3600
+
+
+def test_who_has_been_down_for_weeks_stays_enabled() -> None:
+    assert not is_hopeless(NOON_MS, NOON_MS + 30 * 86_400_000, CROWDMANAGER.policy.retry)
 
 
 def test_a_batch_keeps_operations() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.stories.calling import Project, event
 from tests.stories.crowdmanager import (
     EXPORT,
     JSON_API,
@@ -279,4 +280,93 @@ def test_what_is_made_natively_is_validated_by_the_same_get(organization: Organi
     assert (listed["event"], listed["isEnabled"], listed["isValidated"]) == ("CustomerProfile", True, True)
     assert f"&Id={listed['id']}&ValidationToken=" in hook.requests[-1].path
     organization.project.publish(organization.happened("update"))
+    wait_for_items(hook, 1)
+
+
+def test_another_dialect_s_subscription_is_validated_when_it_is_to_speak_this_one(project: Project, hook: Hook) -> None:
+    made = project.subscribe(hook.url)
+    path = f"{project.path}/subscriptions/{made['id']}"
+    hook.always(Answer(404))
+    refused = project.client.call("PATCH", path, {"dialect": "crowdmanager"})
+    assert (refused.status, refused.json["errors"][0]["field"]) == (422, "url")
+    assert project.subscription(made["id"])["dialect"] == "standard"
+    hook.always(Answer(200))
+    assert project.change(made["id"], dialect="crowdmanager")["state"] == "active"
+    project.publish(event("1", "thing.create", data={"n": 1}))
+    [item] = wait_for_items(hook, 1)
+    assert (item["operation"], item["contentType"]) == ("add", "thing")
+
+
+# -- refusing changes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"event": "StreamEntry"}, "event"),
+        ({"format": "text/xml"}, "format"),
+        ({"isEnabled": "true"}, "isEnabled"),
+        ({"isValidated": False, "isEnabled": False}, "isValidated"),
+        ({"url": "http://127.0.0.1:9/"}, "url"),
+        ({"url": "ftp://example.com/"}, "url"),
+    ],
+)
+def test_a_change_that_cannot_be_is_a_bad_request(
+    organization: Organization, hook: Hook, members: dict[str, Any], told: str
+) -> None:
+    id_ = organization.set_up(hook)
+    before = organization.shown(id_)
+    assert told in error_of(organization.put(id_, **members), 400)
+    assert organization.shown(id_) == before
+
+
+def test_a_token_is_not_for_another_url(organization: Organization, hook: Hook, hooks: Callable[[], Hook]) -> None:
+    id_, other = organization.subscribe(hook.url)["id"], hooks()
+    refused = organization.put(id_, url=other.url, validationToken=token_of(hook))
+    assert "validationToken" in error_of(refused, 400)
+    assert not other.requests
+
+
+def test_the_format_can_be_changed(organization: Organization, hook: Hook) -> None:
+    id_ = organization.set_up(hook)
+    assert organization.put(id_, format=PLAIN).expect(200)["subscriptions"]["format"] == PLAIN
+    organization.project.publish(organization.happened("create", data={}))
+    wait_for_items(hook, 1)
+    assert pushes(hook)[0].headers["content-type"] == PLAIN
+
+
+def test_what_an_operator_does_is_shown_in_the_flags(organization: Organization, hook: Hook) -> None:
+    id_ = organization.set_up(hook)
+    [native] = organization.project.all("subscriptions")
+    flags = {}
+    for step in ("pause", "resume", "disable"):
+        organization.project.post(f"subscriptions/{native['id']}/{step}", status=200)
+        shown = organization.shown(id_)
+        flags[step] = (shown["isEnabled"], shown["isValidated"])
+    assert flags == {"pause": (True, True), "resume": (True, True), "disable": (False, True)}
+
+
+# -- other keys, and the root ------------------------------------------------------------------------------------------
+
+
+def test_an_operator_s_key_reaches_every_organisation_and_a_publisher_s_none(
+    organization: Organization, hook: Hook
+) -> None:
+    id_ = organization.set_up(hook)
+    project = organization.project
+    keys = {scope: project.post("keys", {"scope": scope}, status=201)["key"] for scope in ("manage", "read", "publish")}
+    assert organization.call("GET", f"{SUBSCRIPTIONS}/{id_}", key=keys["read"]).status == 200
+    assert "scope" in error_of(organization.call("DELETE", f"{SUBSCRIPTIONS}/{id_}", key=keys["read"]), 403)
+    assert error_of(organization.call("GET", SUBSCRIPTIONS, key=keys["publish"]), 403)
+    assert organization.call("DELETE", f"{SUBSCRIPTIONS}/{id_}", key=keys["manage"]).status == 204
+
+
+def test_a_client_only_changes_its_host_name(serve: Callable[..., Server], hook: Hook) -> None:
+    server = serve(root_project="cm")
+    organization = Organization(server.project("cm").create(dialect="crowdmanager"), "7")
+    organization.base = "/v2/7"
+    made = organization.subscribe(f"{hook.url}?org={{org}}")
+    assert made["href"] == f"http://127.0.0.1:{server.port}/v2/7/pushservice/subscriptions/{made['id']}/"
+    organization.put(made["id"], isEnabled=True, validationToken=token_of(hook)).expect(200)
+    organization.project.publish(organization.happened("create", data={}))
     wait_for_items(hook, 1)

@@ -157,6 +157,16 @@ def test_a_push_is_tried_ten_times_and_then_pulled(organization: Organization, h
     eventually(lambda: organization.shown(id_)["failingSince"] is None)
 
 
+@pytest.mark.parametrize(
+    ("query", "told"), [({"limit": "0"}, "limit"), ({"limit": "many"}, "limit"), ({"after": "cur_1"}, "cursor")]
+)
+def test_a_feed_with_a_bad_query_is_a_bad_request(
+    organization: Organization, hook: Hook, query: dict[str, str], told: str
+) -> None:
+    id_ = organization.set_up(hook)
+    assert told in error_of(organization.call("GET", f"{SUBSCRIPTIONS}/{id_}/feed", **query), 400)
+
+
 # -- exporting ---------------------------------------------------------------------------------------------------------
 
 

@@ -79,4 +79,5 @@ def lifetime_s(schedule: Schedule) -> float | None:
 
 def is_hopeless(failing_since_ms: int, now_ms: int, schedule: Schedule) -> bool:
     """Say whether a subscription has been failing for so long that it is to be disabled."""
-    return schedule.give_up and failing_since_ms > 0 and now_ms - failing_since_ms > FAILING_MS_MAX
+    is_judged = schedule.give_up and schedule.disables
+    return is_judged and failing_since_ms > 0 and now_ms - failing_since_ms > FAILING_MS_MAX

@@ -170,7 +170,8 @@ CROWDMANAGER: Final = Dialect(
         ordering=Ordering.OBJECT,
         batch=Batch(max_events=100, max_wait_ms=2000, coalesce=Coalesce.OPERATIONS),
         # "A maximum of 10 attempts at an increasing time interval", the last "approx 2,5 hours after first attempt".
-        retry=Retry((200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800), jitter=0.0),
+        # Nothing is said of disabling, so later events are pushed however long it has been down.
+        retry=Retry((200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800), jitter=0.0, disables=False),
     ),
     encode=encode,
     encode_item=encode_item,

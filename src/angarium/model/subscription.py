@@ -36,12 +36,13 @@ class Batch(Struct, frozen=True):
 class Retry(Struct, frozen=True):
     """The waits between attempts, in seconds; their sum is a delivery's lifetime unless it never gives up.
 
-    With `give_up` false the last delay repeats for ever.
+    With `give_up` false the last delay repeats for ever. With `disables` false, who fails for days stays enabled.
     """
 
     delays_s: tuple[float, ...]
     give_up: bool = True
     jitter: float = 0.2
+    disables: bool = True
 
 
 class Policy(Struct, frozen=True):
