@@ -270,7 +270,7 @@ def test_progress_is_told_on_the_way(radio: Project, hook: Hook) -> None:
 
 
 def test_a_cancelled_resync_begins_nothing_more_and_live_changes_go_on(radio: Project, hook: Hook) -> None:
-    many(radio, 3000)
+    many(radio)
     subscription = station(radio, hook, "program.*")
     gate = threading.Event()
     hook.answer = lambda _: Answer(gate=gate) if len(hook.requests) == 30 else OK
@@ -281,11 +281,25 @@ def test_a_cancelled_resync_begins_nothing_more_and_live_changes_go_on(radio: Pr
     gate.set()
 
     assert cancelled["state"] == "cancelled"
-    assert cancelled["done"] < 3000
+    assert cancelled["done"] < 30
     radio.publish(event(1, "program.update", tenant=1))
     eventually(lambda: not hook.bodies[-1]["resync"])
-    assert len(hook.requests) < 3000
+    assert len(hook.requests) < MANY
     assert radio.get(f"jobs/{job}")["state"] == "cancelled"
+
+
+def test_a_live_change_does_not_wait_for_all_that_is_resynced(radio: Project, hook: Hook) -> None:
+    many(radio)
+    subscription = station(radio, hook, "program.*")
+    gate = threading.Event()
+    hook.answer = lambda _: Answer(gate=gate) if len(hook.requests) == 30 else OK
+    job = begin(radio, subscription, {})
+    hook.wait_for(30)
+    radio.publish(event(1, "program.update", tenant=1))
+    gate.set()
+    ended(radio, job)
+    place = [body["resync"] for body in hook.bodies].index(False)
+    assert 30 <= place < MANY
 
 
 def test_a_resync_goes_on_after_a_crash_and_appends_nothing_twice(serve: Callable[..., Server], hook: Hook) -> None:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from angarium.model.subscription import Subscription
     from angarium.store.contract import Store
 
-PAGE = 250
-OUTSTANDING_MAX = 2500
+PAGE = 50
+OUTSTANDING_MAX = 100
+"""So few, for live events of the same receiver come behind what was appended before them, and so does a cancellation.
+Fewer still cost speed: 20,000 objects took 4.3 s with 2,500 outstanding, 5.2 s with 100, 6.7 s with 64."""
 
 
 class Resyncing:
