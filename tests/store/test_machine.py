@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from angarium.core.partitioning import partition_of
 from angarium.errors import AngariumError
 from angarium.model.delivery import TEST_OFFSET, Key, LaneRow, Open, Origin, Settled, State
-from angarium.model.event import Entry, Event, Kind, Place
-from angarium.model.registry import ApiKey, Job, JobState, Project, Scope, Tenant
+from angarium.model.event import Entry, Event, Kind, ObjectState, Place
+from angarium.model.registry import ApiKey, App, Grant, Job, JobState, Project, Scope, Tenant
 from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
 from angarium.store.contract import DeliveryQuery, EventQuery, Page, Publish, Settlement
 from angarium.store.memory import MemoryStore
@@ -117,9 +117,16 @@ class Stores(RuleBasedStateMachine):
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
-    @rule(whose=st.lists(owners, min_size=1, max_size=4), what=st.sampled_from(["a", "b"]), back=st.integers(0, 3))
-    def accept(self, whose: list[tuple[str, str]], what: str, back: int) -> None:
-        events = tuple(Event(whose[0][0], tenant, "item", what, "update", data=b"{}") for _, tenant in whose)
+    @rule(
+        whose=st.lists(owners, min_size=1, max_size=4),
+        what=st.sampled_from(["a", "b"]),
+        action=st.sampled_from(["create", "update", "update", "delete"]),
+        has_data=st.booleans(),
+        back=st.integers(0, 3),
+    )
+    def accept(self, whose: list[tuple[str, str]], what: str, action: str, has_data: bool, back: int) -> None:  # noqa: FBT001  drawn
+        data = b"%d" % self.now_ms if has_data else b""
+        events = tuple(Event(whose[0][0], tenant, "item", what, action, data, f"u{back}") for _, tenant in whose)
         self.both(lambda store: store.accept(Publish(whose[0][0], events, self.now_ms - back)))
         self.now_ms += 1
 
@@ -160,10 +167,12 @@ class Stores(RuleBasedStateMachine):
         if found:
             self.both(lambda store: store.remove(replace(found, updated_ms=self.now_ms)))
 
-    @rule(name=st.sampled_from(["radio", "cm"]), is_deleted=st.integers(0, 5))
-    def put_or_delete_project(self, name: str, is_deleted: int) -> None:
+    @rule(name=st.sampled_from(["radio", "cm"]), is_deleted=st.integers(0, 5), keeps_objects=st.integers(0, 3))
+    def put_or_delete_project(self, name: str, is_deleted: int, keeps_objects: int) -> None:
         if is_deleted:
-            self.both(lambda store: store.put_project(Project(name, "standard", self.now_ms, self.now_ms)))
+            settings = {"keep_objects": bool(keeps_objects)}
+            made = Project(name, "standard", self.now_ms, self.now_ms, settings=settings)
+            self.both(lambda store: store.put_project(made))
         else:
             self.both(lambda store: store.delete_project(name))
 
@@ -176,6 +185,25 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.put_job(job))
         self.both(lambda store: store.delete_key(number + 1))
         self.both(lambda store: store.number("key"))
+
+    @rule(owner=owners, number=small, app=small, has_token=st.booleans())
+    def put_apps(self, owner: tuple[str, str], number: int, app: int, has_token: bool) -> None:  # noqa: FBT001  drawn
+        digest, code = (b"%d" % number, b"") if has_token else (b"", b"%d" % number)
+        made = Grant(number, "g", owner[0], app, owner[1], "u", NOON, self.now_ms, digest=digest, code=code)
+        self.both(lambda store: store.put_app(App(app, f"app_{app}", owner[0], "a", self.now_ms)))
+        self.both(lambda store: store.put_grant(made))
+        self.both(lambda store: store.delete_app(app + 3))
+        self.both(lambda store: store.delete_grant(number + 3))
+        self.both(lambda store: store.take_once(str(app), now_ms=self.now_ms, until_ms=self.now_ms + number))
+
+    @rule(limit=limits)
+    def fold(self, limit: int) -> None:
+        self.both(lambda store: store.fold_objects(limit=limit))
+
+    @rule(owner=owners, number=small, what=st.lists(st.sampled_from(["a", "b", "c"]), max_size=3))
+    def append_states(self, owner: tuple[str, str], number: int, what: list[str]) -> None:
+        named = [("item", each) for each in what]
+        self.both(lambda store: store.append_states(*owner, named, target=number, now_ms=self.now_ms, event_of=again))
 
     @rule(flush=st.lists(deliveries(), max_size=5), number=small, cursor=offsets, is_gone=st.booleans())
     def settle(self, flush: list[Open | Settled], number: int, cursor: int, is_gone: bool) -> None:  # noqa: FBT001  drawn
@@ -296,6 +324,24 @@ class Stores(RuleBasedStateMachine):
                 query = DeliveryQuery(entry.event.project, event=place)
                 self.walk(lambda store, page, query=query: store.deliveries(query, page), limit)  # type: ignore[misc]  # bound at once
 
+    @rule(owner=owners, what=st.sampled_from(["a", "b", "c"]), after=st.sampled_from(["", "a"]), limit=limits)
+    def look_at_objects(self, owner: tuple[str, str], what: str, after: str, limit: int) -> None:
+        self.both(lambda store: store.object(*owner, "item", what))
+        self.both(lambda store: store.objects(*owner, "item", after=after, limit=limit))
+        self.both(lambda store: store.count_objects(*owner, "item"))
+
+    @rule(owner=owners, what=st.sampled_from(["a", "b", "c"]), offset=offsets)
+    def look_at_what_they_were(self, owner: tuple[str, str], what: str, offset: int) -> None:
+        self.both(lambda store: store.data_at(*owner, "item", what, offset=offset))
+
+    @rule(owner=owners, limit=limits, number=small)
+    def look_at_apps(self, owner: tuple[str, str], limit: int, number: int) -> None:
+        self.walk(lambda store, page: store.apps(owner[0], page), limit)
+        self.walk(lambda store, page: store.grants(owner[0], page), limit)
+        self.walk(lambda store, page: store.grants(owner[0], page, app=number), limit)
+        self.both(lambda store: store.grant_of(b"%d" % number))
+        self.both(lambda store: store.grants_until(self.now_ms, limit=limit))
+
     @rule(owner=owners, limit=limits, status=st.none() | st.sampled_from(Status))
     def list_the_rest(self, owner: tuple[str, str], limit: int, status: Status | None) -> None:
         project, tenant = owner
@@ -316,6 +362,13 @@ class Stores(RuleBasedStateMachine):
     @invariant()
     def they_stand_alike(self) -> None:
         self.both(standing)
+
+
+def again(state: ObjectState) -> Event | None:
+    """Make an event of a state; of one without data none."""
+    if not state.data:
+        return None
+    return Event(state.project, state.tenant, state.object, state.object_id, "create", state.data, state.url)
 
 
 async def standing(store: Store) -> tuple[object, ...]:

@@ -343,6 +343,24 @@ async def test_a_state_can_be_left_out(store: Store) -> None:
     assert places == []
 
 
+async def test_nothing_is_appended_when_an_event_cannot_be_made_of_a_state(store: Store) -> None:
+    await subscribe(store)
+    await say(store, item("a", data=b"1"), item("b", data=b"2"))
+
+    def fails(shown: ObjectState) -> Event:
+        if shown.object_id == "b":
+            raise ZeroDivisionError
+        return as_it_is(shown)
+
+    with pytest.raises(ZeroDivisionError):
+        await store.append_states(
+            PROJECT, TENANT, [("item", "a"), ("item", "b")], target=1, now_ms=NOON, event_of=fails
+        )
+    assert await say(store, item("c")) == [4]
+    await fold(store)
+    assert await ids_of(store) == ["a", "b", "c"]
+
+
 async def test_states_wake_their_partition(store: Store) -> None:
     await subscribe(store)
     await say(store, item("a"))

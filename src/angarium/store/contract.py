@@ -185,14 +185,18 @@ class Store(Protocol):
     # -- registry ---------------------------------------------------------------------------------------------------
 
     async def put_project(self, project: Project) -> bool:
-        """Create or replace a project; return whether it is new."""
+        """Create or replace a project; return whether it is new.
+
+        When it keeps no objects any more, those that it has go; what it published before is kept or not as was said
+        then, however far the log is folded.
+        """
 
     async def project(self, name: str) -> Project | None: ...
 
     async def projects(self, page: Page) -> Listing[Project]: ...
 
     async def delete_project(self, name: str) -> None:
-        """Delete a project's registry: keys, tenants, jobs, subscriptions (each with a marker).
+        """Delete a project's registry: keys, apps, grants, tenants, jobs, objects, subscriptions (each with a marker).
 
         Its log and deliveries go by retention. What is not there is deleted already.
         """
@@ -318,7 +322,8 @@ class Store(Protocol):
 
         The log is folded first, up to its end, in the same transaction: an entry's offset lies after all that it
         contains, and nothing that is deleted is created. `event_of` makes an entry's event of the state, in the
-        store's own thread: it is pure, and None leaves the object out. `NotFound` when the target is none.
+        store's own thread: it is pure, and None leaves the object out. `NotFound` when the target was never a
+        subscription of this tenant.
         """
 
     # -- lanes ------------------------------------------------------------------------------------------------------
@@ -378,6 +383,7 @@ class Store(Protocol):
 
         Entries go in the order of commits, but for those of a partition that come after one which is not old, or which
         a behind lane's cursor, a watermark or an open row still needs. Settled deliveries go with the last of their
-        entries (tests: by their `last_ms`), attempts by their `at_ms`, idempotency keys when they expired by `now_ms`;
-        superseded versions when every entry that they were in force for is gone (they do not count).
+        entries (tests: by their `last_ms`), attempts by their `at_ms`, idempotency keys and words that may be used once
+        when they expired by `now_ms`. What does not count: superseded versions go when every entry that they were in
+        force for is gone, objects that were deleted with their last event; others stay. What goes is folded before.
         """

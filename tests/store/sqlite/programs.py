@@ -59,6 +59,41 @@ async def write_for_ever(path: Path) -> None:
     await asyncio.gather(*(write(task) for task in range(8)))
 
 
+async def fold_for_ever(path: Path) -> None:
+    """Change some objects without end, fold them, drop the log behind them, and say how far each was changed."""
+    store = SqliteStore(path, unindexed_max=100)
+    await store.open()
+
+    async def change(task: int) -> None:
+        found = await store.object("radio", str(task % 3), "item", str(task))
+        number = int(found.url) if found else 0
+        while True:
+            number += 1
+            receipt = await store.accept(Publish("radio", (step(task, number),), NOON + number))
+            place = receipt.places[0]
+            say(task=task, number=number)
+            await store.settle(Settlement(watermarks={place.partition: place.offset}))
+
+    async def fold() -> None:
+        while True:
+            await store.fold_objects(limit=30)
+            await asyncio.sleep(0.001)
+
+    async def drop() -> None:
+        while True:
+            await store.retain(before_ms=NOON + 10_000, limit=40)
+
+    while await store.fold_objects(limit=100):
+        pass
+    await asyncio.gather(fold(), drop(), *(change(task) for task in range(8)))
+
+
+def step(task: int, number: int) -> Event:
+    """Return an object's change: its url says the how many-th it is, and so does its data, which each third lacks."""
+    data = b"" if number % 3 == 0 else b"%d" % number
+    return Event("radio", str(task % 3), "item", str(task), "update", data, url=str(number))
+
+
 def _end(receipt: Receipt) -> Settled:
     place = receipt.places[0]
     return Settled(Key(place.partition, place.offset, 1, place.accepted_ms), State.DELIVERED, place.accepted_ms)
@@ -139,7 +174,7 @@ def fail_flushes() -> None:
 
 
 PROGRAMS: dict[str, Callable[[Path], Coroutine[Any, Any, None]]] = {
-    each.__name__: each for each in (write_for_ever, lose_flushes, fill_the_disk)
+    each.__name__: each for each in (write_for_ever, fold_for_ever, lose_flushes, fill_the_disk)
 }
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from angarium.errors import StoreAway, StoreDamaged
 from angarium.store.sqlite import SqliteStore
-from tests.store.values import PARTITION, event, fill, publish
+from tests.store.values import NOON, PARTITION, PROJECT, TENANT, event, fill, publish, watermark
 
 if TYPE_CHECKING:
     from angarium.model.event import Entry
@@ -94,6 +95,47 @@ async def test_what_was_accepted_survives_a_kill(tmp_path: Path) -> None:
         assert_as_written(found)
         assert await store.check() == []
         await store.close()
+
+
+async def test_the_state_of_objects_survives_a_kill_while_the_log_behind_them_is_dropped(tmp_path: Path) -> None:
+    path, dice = tmp_path / "angarium.db", random.Random(5)
+    for _ in range(4):
+        promised = changed_until_killed(path, after=dice.randrange(300, 900))
+        store = SqliteStore(path)
+        await store.open()
+        while await store.fold_objects(limit=500):
+            pass
+        assert any((await store.floors()).values())
+        for task, number in promised.items():
+            found = await store.object("radio", str(task % 3), "item", str(task))
+            assert found
+            assert int(found.url) >= number
+            assert int(found.data) == int(found.url) - (int(found.url) % 3 == 0)
+            assert found.offset - found.data_offset in range(1 if int(found.url) % 3 else 20)
+        assert await store.check() == []
+        await store.close()
+        assert kept_for_nothing(path) == []
+
+
+def changed_until_killed(path: Path, *, after: int) -> dict[int, int]:
+    """Let a program change objects, kill it after so many promises; return how far it said each was changed."""
+    promised: dict[int, int] = {}
+    with start("fold_for_ever", path) as running:
+        assert running.stdout
+        for number, line in enumerate(running.stdout):
+            if number == after:
+                running.kill()
+            with suppress(ValueError):  # The last line may be cut short.
+                read = json.loads(line)
+                promised[read["task"]] = read["number"]
+    return promised
+
+
+def kept_for_nothing(path: Path) -> list[Any]:
+    """Return which entries are kept for an object though none names them."""
+    connection = apsw.Connection(str(path))
+    named = "SELECT sequence FROM object UNION SELECT data_sequence FROM object"
+    return connection.execute(f"SELECT sequence FROM object_entry WHERE sequence NOT IN ({named})").fetchall()  # noqa: S608  ours
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +244,25 @@ async def test_a_check_says_what_is_missing(tmp_path: Path) -> None:
     assert await store.check() == [
         f"partition {PARTITION} has 4 entries from offset 1 to 5, expected all above its floor"
     ]
+    await store.close()
+
+
+async def test_a_check_says_that_objects_have_lost_their_entries(tmp_path: Path) -> None:
+    path = tmp_path / "angarium.db"
+    store = SqliteStore(path)
+    await store.open()
+    await fill(store, 5)
+    await store.settle(watermark(5))
+    await store.retain(before_ms=NOON + 3, limit=100)
+    assert await store.check() == []
+    await store.close()
+    connection = apsw.Connection(str(path))
+    connection.execute('DELETE FROM object_entry WHERE "offset" = 2')
+    connection.close()
+    await store.open()
+    assert await store.check() == ["1 objects consist of entries that are nowhere, expected none"]
+    with pytest.raises(StoreDamaged, match="restore the file from a copy"):
+        await store.objects(PROJECT, TENANT, "item", after="", limit=9)
     await store.close()
 
 

@@ -23,7 +23,8 @@ GROWING = (
     "|project|subscription|t|tenant|v"
 )
 WHOLE = {
-    "check_offsets": "a check reads everything",
+    "check_objects": "a check reads everything",
+    "check_offsets": "the same",
     "lanes": "recovery reads all lanes that are behind",
     "opens": "recovery reads all open deliveries, in the order of an index",
     "move_heads": "the 256 partitions",

@@ -838,3 +838,11 @@ FROM "partition" AS p CROSS JOIN event_place AS e ON e."partition" = p."partitio
 GROUP BY p."partition"
 HAVING min(e."offset") <> p.floor + 1 OR max(e."offset") - min(e."offset") + 1 <> count(e."offset")
     OR max(e."offset") > p.head
+
+-- check_objects --
+-- Return how many objects name an entry that is nowhere.
+SELECT count(*) FROM object AS o
+WHERE NOT EXISTS (SELECT 1 FROM event WHERE sequence = o.sequence)
+    AND NOT EXISTS (SELECT 1 FROM object_entry WHERE sequence = o.sequence)
+    OR o.data_sequence > 0 AND NOT EXISTS (SELECT 1 FROM event WHERE sequence = o.data_sequence)
+    AND NOT EXISTS (SELECT 1 FROM object_entry WHERE sequence = o.data_sequence)

@@ -10,7 +10,7 @@ from angarium.store.sqlite.log import Log
 from angarium.store.sqlite.objects import Objects
 from angarium.store.sqlite.registry import Registry
 from angarium.store.sqlite.retention import Retention
-from angarium.store.sqlite.statements import run
+from angarium.store.sqlite.statements import run, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
 
 def _check(connection: apsw.Connection) -> list[str]:
     wrong = [text for (text,) in run(connection, "check") if text != "ok"]
+    lost = value(connection, "check_objects")
+    wrong += [f"{lost} objects consist of entries that are nowhere, expected none"] * bool(lost)
     return wrong + [
         f"partition {partition} has {count} entries from offset {lowest} to {highest}, expected all above its floor"
         for partition, count, lowest, highest in run(connection, "check_offsets")
