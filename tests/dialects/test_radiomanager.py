@@ -19,7 +19,7 @@ from angarium.model.delivery import TEST_OFFSET, Accepted, Gone, Outcome, Refuse
 from angarium.model.event import Event
 from angarium.model.subscription import Ordering, Rule
 from angarium.model.wire import Reason, Request, Response
-from tests.dialects.vectors import NOON_S, item, signing, single
+from tests.dialects.vectors import NOON_S, batch, item, signing, single
 
 SEED = {  # The document's example, in its order.
     "action": "update",
@@ -49,6 +49,12 @@ def test_the_document_s_example_comes_out_member_for_member() -> None:
     body = encode(single(EVENT, **PLACE), OPTIONS)
     assert body == Body(MESSAGE, "application/json")
     assert list(json.loads(body.content).items()) == list(SEED.items())
+
+
+def test_of_a_batch_that_another_dialect_sealed_the_last_event_is_told() -> None:
+    assert encode(batch(replace(EVENT, object_id="48"), EVENT), OPTIONS).content.startswith(
+        b'{"action":"update","model":"item","model_id":49,'
+    )
 
 
 @pytest.mark.parametrize("action", ["create", "update", "delete", "recover"])

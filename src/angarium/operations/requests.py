@@ -42,8 +42,9 @@ def request_of(context: Context, named: Named, *, attempt: int, at_ms: int) -> R
         is_replay=_is_replay(named),
         is_test=named.delivery.origin is Origin.TEST,
     )
-    sent = dialect.sign(body, signing)
-    return replace(sent, headers=_masked(sent, dialect.sign(body, replace(signing, secrets=())), subscription))
+    nothing = {**subscription.all_options, **dict.fromkeys(subscription.sealed, "")}
+    sent, unsigned = dialect.sign(body, signing), dialect.sign(body, replace(signing, secrets=(), options=nothing))
+    return replace(sent, headers=_masked(sent, unsigned, subscription))
 
 
 def _masked(sent: Request, unsigned: Request, subscription: Subscription) -> tuple[tuple[str, str], ...]:

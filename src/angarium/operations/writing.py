@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from angarium.core.patterns import compile_pattern
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, NotFound
 from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
@@ -99,4 +100,6 @@ def _terms(subscription: Subscription) -> tuple[Owed, Rule, str]:
     """Return what decides which events are owed: the rule as far as the dialect can say, and the grant permits."""
     dialect = dialect_of(subscription.dialect)
     rule = dialect.narrow(subscription.rule, subscription.all_options)
+    if rule.pattern:
+        compile_pattern(rule.pattern)  # What a dialect adds may be too much; what cannot be compiled must not be kept.
     return subscription.owed, rule, subscription.dialect

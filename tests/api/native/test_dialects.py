@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.native.filling import key_of, publish, settle
 from tests.api.native.serving import Native
 
 ALL = "/v1/projects/p/subscriptions"
@@ -70,6 +71,19 @@ async def test_radiomanager_s_key_and_secret_are_kept_and_never_shown(native: Na
     assert (await native.call("PATCH", path, {"options": {"api_key": None}})).fields() == ["options.api_key"]
 
 
+@pytest.mark.parametrize("secret", [{}, {"secret": "s3cret"}])
+async def test_a_request_is_shown_without_its_key_and_signature(native: Native, secret: dict[str, str]) -> None:
+    path = await native.project(dialect="radiomanager")
+    await native.subscribe(options={**KEY, **secret})
+    [place] = await publish(native, "49")
+    delivery = await settle(native, key_of(place, 1))
+    [attempt] = (await native.call("GET", f"{path}/deliveries/{delivery}")).expect(200)["attempts"]
+    headers = attempt["request"]["headers"]
+    assert headers["api-key"] == "********"
+    assert headers.get("x-radiomanager-signature") == ("********" if secret else None)
+    assert headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize(
     ("members", "field"),
     [
@@ -129,6 +143,18 @@ async def test_springest_tries_for_ever_and_bundles(native: Native) -> None:
     assert (made["ordering"], made["batch"]["coalesce"], made["retry"]["give_up"]) == ("strict", "latest", False)
     assert made["retry"]["delays_s"][-1] == 900
     assert made["batch"]["max_wait_ms"] < 5000
+
+
+async def test_a_filter_that_a_country_makes_too_deep_is_refused(native: Native) -> None:
+    await native.project(dialect="dashboard")
+    deep: dict[str, Any] = {"data": 1}
+    for _ in range(30):
+        deep = {"data": deep}
+    made = await native.subscribe(filter=deep)
+    asked = {"url": "https://example.com/hook", "filter": deep, "options": {"country": "NO"}}
+    assert (await native.call("POST", ALL, asked)).fields() == ["filter"]
+    patch = {"options": {"country": "NO"}}
+    assert (await native.call("PATCH", f"{ALL}/{made['id']}", patch)).fields() == ["filter"]
 
 
 # -- tests -------------------------------------------------------------------------------------------------------------
