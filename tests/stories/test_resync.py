@@ -198,6 +198,23 @@ def test_a_project_that_names_no_objects_resyncs_what_there_is(project: Project,
     assert [body["type"] for body in hook.bodies[2:]] == ["item.create", "note.create"]
 
 
+def test_what_a_resync_sent_can_be_looked_up_pulled_and_sent_again(project: Project, hook: Hook) -> None:
+    project.publish(event(1, "item.update", data={"n": 1}))
+    made = project.subscribe(hook.url)
+    run(project, made["id"], actor={"user_id": 7})
+    [request] = hook.wait_for(1)
+    assert request.json == {**request.json, "type": "item.create", "data": {"n": 1}, "actor": {"user_id": 7}}
+    [delivery] = project.wait_for("delivered", event=request.id)
+    assert project.get(f"events/{request.id}")["action"] == "create"
+    assert [item["id"] for item in project.feed(made["id"])] == [request.id]
+    assert [listed["action"] for listed in project.all("events")] == ["update"]
+
+    project.post(f"deliveries/{delivery['id']}/redeliver")
+
+    again = hook.wait_for(2)[1]
+    assert (again.id, again.body) == (request.id, request.body)
+
+
 def test_a_pattern_applies_to_what_is_resynced(project: Project, hook: Hook) -> None:
     project.create(objects={"item": {}})
     project.publish(event(1, "item.create", data={"n": 1}), event(2, "item.create", data={"n": 2}))

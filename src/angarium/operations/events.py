@@ -47,12 +47,13 @@ class Events:
         return await self._store.events(query, page)
 
     async def get(self, reach: Reach, id_: str) -> Entry:
-        """Return one event."""
+        """Return one event, or what a resync has made of an object's state."""
         place = self._ids.place(id_)
         found = await self._store.entries(place.partition, [place.offset]) if place is not None else []
         for entry in found:
             event = entry.event
-            is_it = entry.kind is Kind.EVENT and place == Place(entry.partition, entry.offset, entry.accepted_ms)
+            is_at_place = place == Place(entry.partition, entry.offset, entry.accepted_ms)
+            is_it = is_at_place and entry.kind in {Kind.EVENT, Kind.RESYNC}
             if is_it and event is not None and reach.holds(project=event.project, tenant=event.tenant):
                 return entry
         raise NotFound(f"there is no event {id_[:80]!r} here; it may be older than what is kept")
