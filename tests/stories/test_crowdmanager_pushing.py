@@ -89,6 +89,19 @@ def test_what_was_added_and_then_removed_is_two_items_without_content(organizati
     assert [(item["operation"], item["value"]) for item in found] == [("add", None), ("remove", None)]
 
 
+def test_an_update_without_data_shows_what_the_object_is(organization: Organization, hook: Hook) -> None:
+    id_ = organization.set_up(hook)
+    organization.project.publish(organization.happened("create", data={"fullName": "Anna"}))
+    wait_for_items(hook, 1)
+    organization.project.publish(organization.happened("update"))
+    [_, update] = wait_for_items(hook, 2)
+    assert (update["operation"], json.loads(update["value"])) == ("replace", {"fullName": "Anna"})
+    organization.project.publish(organization.happened("delete"))
+    assert wait_for_items(hook, 3)[-1]["value"] is None
+    feed = organization.call("GET", f"{SUBSCRIPTIONS}/{id_}/feed").expect(200)["data"]
+    assert [item["body"]["value"] for item in feed] == [update["value"], update["value"], None]
+
+
 def test_who_subscribes_to_profiles_gets_activities_and_consents_too(
     organization: Organization, hook: Hook, hooks: Callable[[], Hook]
 ) -> None:
