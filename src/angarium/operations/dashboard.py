@@ -54,11 +54,11 @@ class Registration(Struct, frozen=True, omit_defaults=True):
     country: str = ""
 
 
-class Condition(Struct, frozen=True):
-    """How the service is doing; `webhooks` is None when the store cannot say."""
+class Condition(Struct, frozen=True, rename={"database": "notification_db", "registrations": "webhooks"}):
+    """How the service is doing, in its own words; `registrations` is None when the store cannot say."""
 
-    notification_db: int
-    webhooks: int | None
+    database: int
+    registrations: int | None
     version: str
     uptime: int
 

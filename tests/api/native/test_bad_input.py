@@ -82,7 +82,7 @@ async def test_a_change_may_come_as_merge_patch_or_json(native: Native) -> None:
         ("GET", "/v1/projects/", 404),
         ("GET", "/v1/nothing", 404),
         ("GET", "/v1/projects/p/stats", 404),
-        ("GET", "/v1/projects/p/apps", 404),
+        ("GET", "/v1/projects/p/nothing", 404),
         ("GET", "/v1/audit", 404),
         ("POST", "/v1/projects", 405),
         ("PUT", ALL, 405),
