@@ -54,6 +54,7 @@ def test_a_page_s_examples_do_what_it_says(page: Path, tmp_path: Path) -> None:
 
 
 def _environment(folder: Path, port: str) -> dict[str, str]:
+    (folder / "examples").symlink_to(ROOT / "examples")
     tools = folder / "bin"
     tools.mkdir()
     if shutil.which("curl") is None:
