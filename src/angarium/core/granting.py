@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
+from angarium.core.addressing import parse
 from angarium.errors import FieldError
 
 NAMES = ("create", "read", "update", "delete")
@@ -21,7 +22,6 @@ SCOPE_MAX = 4096
 
 _ALIASES: Mapping[str, str] = {"destroy": "delete"}  # As older samples have it.
 _CONTEXT = re.compile(r"(?:api/)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _UNQUOTED_MAX = 8
 _SHOWN = 80
 
@@ -77,34 +77,16 @@ def plural(object_: str) -> str:
 def lies_within(url: str, app_url: str) -> bool:
     """Say whether an address is the app's own: same scheme, host and port, its path the app's or below it.
 
-    A path that a server might read as another one (dot segments in any spelling, backslashes) is never within, nor is
-    an address with user information or a fragment. A query is.
+    A path that a server might read as another one (dot segments in any spelling) is never within. A query may follow.
     """
-    parts, home = _split(url), _split(app_url)
-    if parts is None or home is None or _place(parts) is None or _place(parts) != _place(home):
-        return False
-    if "@" in parts.netloc or "#" in url or "\\" in url or _strays(parts.path):
-        return False
-    root = home.path.rstrip("/")
-    return parts.path.rstrip("/") == root or parts.path.startswith(f"{root}/")
-
-
-def _split(url: str) -> SplitResult | None:
     try:
-        return urlsplit(url)
-    except ValueError:
-        return None
-
-
-def _place(parts: SplitResult) -> tuple[str, str, int] | None:
-    try:
-        port = parts.port
-    except ValueError:
-        return None
-    host = (parts.hostname or "").rstrip(".")
-    if parts.scheme not in _PORTS or not host:
-        return None
-    return parts.scheme, host, _PORTS[parts.scheme] if port is None else port
+        called, home = parse(url), parse(app_url)
+    except FieldError:
+        return False
+    if (called.scheme, called.host, called.port) != (home.scheme, home.host, home.port):
+        return False
+    path, root = called.path.partition("?")[0], home.path.partition("?")[0].rstrip("/")
+    return not _strays(path) and (path.rstrip("/") == root or path.startswith(f"{root}/"))
 
 
 def _strays(path: str) -> bool:

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 from msgspec.structs import replace
 
+from angarium.core.addressing import parse
 from angarium.core.granting import permitted
 from angarium.core.judging import judge_by_status
 from angarium.core.moments import format_us
@@ -61,7 +63,13 @@ def sign(body: Body, signing: Signing) -> Request:
     """Return one attempt's request: the body in a new envelope, signed with the app's present secret."""
     secret = signing.secrets[0] if signing.secrets else b""
     content = b"signed_request=" + sign_request(secret, body.content[:-1] + b"," + _envelope(signing)[1:])
-    return post(Body(content, body.content_type), signing)
+    return post(Body(content, body.content_type), replace(signing, url=address(signing.url, "")))
+
+
+@lru_cache(maxsize=4096)
+def address(url: str, _tenant: str) -> str:
+    """Return where a url leads; it is kept as the app has written it, for that is how it knows its subscriptions."""
+    return parse(url).url
 
 
 def sign_request(secret: bytes, document: bytes) -> bytes:
@@ -154,5 +162,6 @@ SALESKING = Dialect(
     make_secret=make_secret,
     reserved_headers=RESERVED,
     narrow=narrow,
+    address=address,
 )
 """The dialect of SalesKing's apps."""

@@ -7,6 +7,8 @@ app brings its subscriptions up to date (`bring_up_to_date`), holding `Context.g
 
 from __future__ import annotations
 
+import secrets as dice
+import string
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -30,6 +32,8 @@ DIALECT: Final = "salesking"
 
 GRANT_PREFIX: Final = "grant_"
 _ON: Final = "grant_number"
+_ID_DIGITS: Final = string.ascii_letters + string.digits
+_ID_LENGTH: Final = 22
 
 
 async def bound(context: Context, reach: Reach, wanted: Subscription) -> Subscription:
@@ -127,7 +131,13 @@ def _on(context: Context, subscription: Subscription, grant: Grant, app: App) ->
         sealed = seal_options(vault, number, token)
     if open_secrets(vault, subscription, now_ms=0) != (secret,):
         secrets = (seal_secret(vault, number, secret),)
-    return replace(subscription, facts=_facts(grant), sealed=sealed, secrets=secrets)
+    named = subscription.external_id or _make_id()
+    return replace(subscription, facts=_facts(grant), sealed=sealed, secrets=secrets, external_id=named)
+
+
+def _make_id() -> str:
+    """Return what SalesKing's API calls a new subscription, whichever way it was made."""
+    return "".join(dice.choice(_ID_DIGITS) for _ in range(_ID_LENGTH))
 
 
 def _facts(grant: Grant) -> dict[str, Any]:
