@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from angarium.api.older import OlderApis
+from angarium.api.older import MODULES, OlderApis
+from angarium.dialects.registry import DIALECTS
 from angarium.model.registry import Project
 from angarium.operations.callers import Callers
 from angarium.operations.projects import Projects
@@ -101,3 +102,12 @@ async def test_what_goes_wrong_is_said_in_that_system_s_words(
     older: OlderApis, method: str, path: str, status: int, said: str
 ) -> None:
     assert await ask(older, path, method) == (status, {"echo": said})
+
+
+@pytest.mark.parametrize("dialect", MODULES)
+async def test_each_dialect_with_an_api_of_its_own_answers(dialect: str) -> None:
+    assert dialect in DIALECTS
+    older = await make(modules={"standard": MODULES[dialect]})
+    status, document = await ask(older, "/p/old/nowhere")
+    assert status == 404
+    assert document
