@@ -23,7 +23,7 @@ import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
@@ -185,7 +185,10 @@ def main() -> None:
     options = parser.parse_args()
     copy, api = Copy(options.database), Api(options.api, options.key)
     for subscription, cursor in copy.subscriptions().items():
-        pull(api, copy, subscription, cursor)
+        try:
+            pull(api, copy, subscription, cursor)
+        except URLError as error:
+            print(f"subscription {subscription}: could not be pulled: {error}", flush=True)
     with Receiver(options, copy, api) as receiver:
         print(f"receiving on http://{options.host}:{receiver.server_port}/", flush=True)
         receiver.serve_forever()
