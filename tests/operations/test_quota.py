@@ -11,22 +11,22 @@ from angarium.operations.quota import Quota, network_of
 
 
 def test_so_many_may_be_taken_and_no_more() -> None:
-    quota = Quota(3, within_s=3600)
+    quota = Quota(3, within_s=3600, what="things")
     for _ in range(3):
         quota.take("a", now=10)
-    with pytest.raises(RateExceeded, match="within 60 minutes") as raised:
+    with pytest.raises(RateExceeded, match="3 things within 60 minutes") as raised:
         quota.take("a", now=70)
     assert raised.value.retry_after_s == 3540
 
 
 def test_others_have_their_own() -> None:
-    quota = Quota(1, within_s=60)
+    quota = Quota(1, within_s=60, what="things")
     quota.take("a", now=0)
     quota.take("b", now=0)
 
 
 def test_what_came_to_nothing_is_given_back() -> None:
-    quota = Quota(1, within_s=60)
+    quota = Quota(1, within_s=60, what="things")
     quota.take("a", now=0)
     quota.give_back("a")
     quota.give_back("a")
@@ -36,7 +36,7 @@ def test_what_came_to_nothing_is_given_back() -> None:
 
 @given(st.lists(st.integers(0, 50), max_size=200))
 def test_no_span_ever_holds_more(pauses: list[int]) -> None:
-    quota, now, taken = Quota(5, within_s=60), 0, list[int]()
+    quota, now, taken = Quota(5, within_s=60, what="things"), 0, list[int]()
     for pause in pauses:
         now += pause
         try:

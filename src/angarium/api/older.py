@@ -35,6 +35,7 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The dialects that have an API of their own, and the modules that answer it."""
 
+# What a root project leaves to the native API; none of the older ones has any of it.
 _NATIVE: Final = ("/v1/", "/static/")
 _NATIVE_PAGES: Final = frozenset({"/", "/docs", "/openapi.json", "/portal", "/v1"})
 

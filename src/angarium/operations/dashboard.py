@@ -70,7 +70,7 @@ class Registrations:
         self._context = context
         self._callers = callers
         self._subscriptions = Subscriptions(context)
-        self._quota = Quota(PER_HOUR, within_s=_HOUR_S)
+        self._quota = Quota(PER_HOUR, within_s=_HOUR_S, what="registrations")
 
     async def reach(self, served: Served, authorization: str, call: Call) -> Reach:
         """Return what whoever calls may touch; `Unauthorized`, `Forbidden` or `NotFound` where a key is needed."""

@@ -13,10 +13,14 @@ _HELD_MAX: Final = 20_000
 
 
 class Quota:
-    """Count what each has taken within the last so many seconds, exactly. Moments are monotonic seconds."""
+    """Count what each has taken within the last so many seconds, exactly. Moments are monotonic seconds.
 
-    def __init__(self, at_most: int, *, within_s: float) -> None:
+    `what` is what is taken, in words, for whoever is refused.
+    """
+
+    def __init__(self, at_most: int, *, within_s: float, what: str) -> None:
         self._at_most = at_most
+        self._what = what
         self._within_s = within_s
         self._taken: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -27,8 +31,9 @@ class Quota:
         while taken and taken[0] <= now - self._within_s:
             taken.popleft()
         if len(taken) >= self._at_most:
+            minutes = f"{self._within_s / 60:g} minutes"
             raise RateExceeded(
-                f"{self._at_most:,} were taken within {self._within_s / 60:g} minutes, as many as may be; wait",
+                f"{self._at_most:,} {self._what} within {minutes} are as many as one may take; wait",
                 retry_after_s=max(1, ceil(taken[0] + self._within_s - now)),
             )
         taken.append(now)
