@@ -7,8 +7,10 @@ from hmac import digest
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from angarium.core.checking import Checked, Expected, Found, check, recognise
+from angarium.core.checking import DIALECTS, Checked, Expected, Found, check, recognise
 from angarium.core.verifying import Fault, Problem, Verified
 from angarium.dialects.salesking import sign_request
 from tests.core.test_verifying import BODY as STANDARD
@@ -77,6 +79,32 @@ def test_standard_webhooks_are_verified_as_ever() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"null", b"[]", b"{}", b"7"])
 def test_what_is_no_such_body_is_bad_form(dialect: str, body: bytes) -> None:
     assert fault(look(body, Expected(dialect))) == Fault.BAD_FORM
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["add", "update", "destroy"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*MESSAGE, *PUSH_ITEM]), inner),
+    max_leaves=10,
+)
+CHANGED = st.tuples(
+    st.sampled_from([MESSAGE, PUSH_ITEM, INVOCATION, *CHANGES]), st.dictionaries(st.sampled_from([*MESSAGE]), JSON)
+).map(lambda parts: {**parts[0], **parts[1]})
+DOCUMENTS = st.one_of(JSON, CHANGED, st.lists(CHANGED), st.builds(dict, changes=st.lists(CHANGED)))
+BODIES = st.one_of(st.binary(), DOCUMENTS.map(lambda document: json.dumps(document).encode()))
+
+
+@given(
+    body=st.one_of(BODIES, st.binary().map(lambda text: b"signed_request=" + text)),
+    headers=st.dictionaries(st.sampled_from(["api-key", "content-type", "x-radiomanager-signature"]), st.text()),
+    dialect=st.sampled_from(["", *DIALECTS]),
+    secrets=st.sampled_from([(), ("s",), ("s", "ü")]),
+    api_key=st.sampled_from(["", "abc"]),
+)
+def test_whatever_comes_is_told_right_or_wrong(
+    body: bytes, headers: dict[str, str], dialect: str, secrets: tuple[str, ...], api_key: str
+) -> None:
+    found = check(body, headers, Expected(dialect, secrets, api_key, "1"), now_s=NOW_S)
+    assert isinstance(found, Problem | Checked)
 
 
 # -- RadioManager ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import httptools
 
@@ -61,7 +61,7 @@ class Received(NamedTuple):
         """The subscription's id and token that CROWDMANAGER's handshake tells; None when this is none."""
         if self.method != "GET":
             return None
-        match parse_qs(urlsplit(self.path).query):
+        match parse_qs(self.path.partition("?")[2]):
             case {"Id": [id_], "ValidationToken": [token]}:
                 return id_, token
             case _:
