@@ -98,9 +98,7 @@ async def test_deleting_is_204_even_then_and_all_else_is_503(service: Service, m
         assert answer.document == {"message": "there is no room on the disk"}
 
 
-async def test_only_what_was_registered_counts_and_each_address_for_itself(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_address_may_register_a_thousand_an_hour(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as away:
         away.setattr(service.store, "change", _fail)
         assert (await service.call("POST", ALL, BODY)).status == 503

@@ -113,6 +113,15 @@ def test_a_dry_run_of_something_new_makes_nothing(applying: Applying, angarium: 
     assert angarium("projects", "show", applying.name).code == 1
 
 
+def test_a_dry_run_finds_what_would_be_refused(applying: Applying) -> None:
+    applying()
+    applying.text = applying.text.replace('name = "warehouse"', 'name = "other"\n    types = ["no type"]')
+    ran = applying("--dry-run")
+    assert ran.code == 1
+    assert "types[0]" in ran.talk
+    assert set(applying.subscriptions()) == {"website", "warehouse"}
+
+
 def test_a_run_that_is_refused_halfway_says_what_it_had_done(applying: Applying) -> None:
     applying.text = applying.text.replace("https://example.com/warehouse", "https://127.1/")
     ran = applying("--json")

@@ -77,7 +77,7 @@ class _Applying:
             if found:
                 self._change(path, label, found[0], each)
             else:
-                self._create(path, label, each)
+                self._create(path, label, each, is_in_place=is_there)
 
     def failure(self, error: Exception) -> Failure:
         """Return why the run ended early; programs are told what had been done, people have seen it."""
@@ -132,13 +132,12 @@ class _Applying:
             if after is None:
                 return found
 
-    def _create(self, path: str, label: str, wanted: declared.DeclaredSubscription) -> None:
-        if self._is_dry:
-            self._note(Result("subscription", label, "created"))
-            return
+    def _create(self, path: str, label: str, wanted: declared.DeclaredSubscription, *, is_in_place: bool) -> None:
         document = {"tenant": wanted.tenant, "name": wanted.name, **wanted.document}
-        made = self._client.send("POST", f"{path}/subscriptions", document).value
-        self._note(Result("subscription", label, "created", made["id"], secret=made.get("secret") or ""))
+        made = {}
+        if is_in_place or not self._is_dry:  # A project that was not made checks nothing.
+            made = self._client.send("POST", f"{path}/subscriptions{self._query}", document).value
+        self._note(Result("subscription", label, "created", made.get("id", ""), secret=made.get("secret") or ""))
 
     def _change(self, path: str, label: str, present: dict[str, Any], wanted: declared.DeclaredSubscription) -> None:
         patch = declared.patch_to(present, wanted.document)

@@ -103,6 +103,15 @@ class Subscriptions:
             written = await self._handshakes.conclude(reach, written, problem)
         return replace(await self._standing(written), secret=shown)
 
+    async def preview_new(
+        self, reach: Reach, document: dict[str, Any], *, tenant: str | None = None, secret: str | None = None
+    ) -> Standing:
+        """Return what `create` would make of a document, without an id; nothing is written, and no receiver asked."""
+        owner = check_tenant(reach.owner(tenant))
+        terms = read_terms(document, project=reach.served.project, settings=self._context.settings, tenant=owner)
+        made = await bound(self._context, reach, self._made(reach, owner, terms, 0, secret)[0])
+        return await self._standing(replace(made, id=""))
+
     async def get(self, reach: Reach, id_: str) -> Standing:
         """Return one subscription."""
         return await self._standing(await find_subscription(self._context, reach, id_))

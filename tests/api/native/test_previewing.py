@@ -50,6 +50,14 @@ async def test_secret_values_that_are_given_again_change_nothing(native: Native,
     assert (await patch(native, made["id"], other, dry_run=dry_run))["updated_at"] > made["updated_at"]
 
 
+async def test_a_dry_run_of_a_new_subscription_makes_none(native: Native) -> None:
+    asked = {"url": "https://example.com/hook", "types": ["item.*"]}
+    tried = (await native.call("POST", ALL, asked, dry_run="true")).expect(200)
+    assert (tried["types"], tried["id"], "secret" in tried) == (["item.*"], "", False)
+    assert (await native.call("GET", ALL)).expect(200)["data"] == []
+    assert (await native.call("POST", ALL, {**asked, "types": ["x"]}, dry_run="true")).fields() == ["types[0]"]
+
+
 PROJECT = {"objects": {"item": {"window": "start"}}, "settings": {"allow_http": True}}
 
 

@@ -36,11 +36,16 @@ _ONE = _ALL + "/{subscription}"
 _TAG = "Subscriptions"
 
 
-@router.post(_ALL, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", status=201))
-async def create_subscription(do: Do, reach: InReach, asked: SubscriptionAsked) -> Response:
-    """Subscribe. The secret is shown here and nowhere else."""
+@router.post(_ALL, **described(Call.MANAGE_SUBSCRIPTIONS, _TAG, shows="Subscription", status=201, also=200))
+async def create_subscription(
+    do: Do, reach: InReach, asked: SubscriptionAsked, query: Annotated[DryRunQuery, Query()]
+) -> Response:
+    """Subscribe. The secret is shown here and nowhere else. A dry run is answered 200, and nothing is made."""
     given = asked.given()
     tenant, secret = given.pop("tenant", None), given.pop("secret", None)
+    if query.dry_run:
+        tried = await do.subscriptions.preview_new(reach, given, tenant=tenant, secret=secret)
+        return json_response(shown.subscription(tried))
     made = await do.subscriptions.create(reach, given, tenant=tenant, secret=secret)
     return json_response(shown.subscription(made), 201)
 
