@@ -164,6 +164,23 @@ def test_what_is_in_another_delivery_waits_for_it() -> None:
     assert world.sent[3:] == [(5, 6)]
 
 
+def test_what_waited_for_a_delivery_goes_with_it_before_what_came_later() -> None:
+    world = _world(Ordering.OBJECT, Batch(max_events=2, max_wait_ms=0, coalesce=Coalesce.LATEST))
+    world.publish("a", "b", "c", "d")
+    world.tail()
+    world.pump()
+    world.end(DOWN, which=1)
+    world.tick(1)
+    world.end(DOWN)
+    world.publish("a")
+    _go(world, 9)
+    assert world.sent[2:] == [(3, 4)]
+    world.publish("a")
+    world.end(DOWN)
+    _go(world, 1)
+    assert world.sent[3:] == [(1, 2, 5, 6)]
+
+
 def test_a_test_is_sent_as_it_is_while_a_delivery_fails() -> None:
     world = _world()
     world.publish("a")

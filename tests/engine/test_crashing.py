@@ -11,6 +11,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from angarium.dialects import registry as dialects
+from angarium.dialects.standard import STANDARD
+from angarium.engine import routes
 from angarium.model.registry import Project
 from angarium.model.subscription import Owed, Status
 from angarium.model.wire import NoResponse, Reason, Request, Response
@@ -18,9 +21,11 @@ from tests.engine.faults import CrashWorld, covered
 from tests.engine.world import PROJECT, Answer
 
 if TYPE_CHECKING:
+    from angarium.dialects.dialect import Dialect
     from angarium.model.subscription import Subscription
 
 SEEDS = 12
+MERGING = replace(STANDARD, name="merging", traits=replace(STANDARD.traits, merges=True))
 POLICIES: list[dict[str, Any]] = [
     {},
     {"ordering": "strict", "retry": {"delays_s": [1, 2]}},
@@ -28,9 +33,16 @@ POLICIES: list[dict[str, Any]] = [
     {"retry": {"delays_s": [5, 5, 5]}, "max_in_flight": 1},
     {"batch": {"max_events": 5, "max_wait_ms": 5, "coalesce": "none"}},
     {"batch": {"max_events": 3, "max_wait_ms": 10, "coalesce": "latest"}, "retry": {"delays_s": [2, 2]}},
+    {"batch": {"max_events": 30, "max_wait_ms": 5, "coalesce": "latest"}, "ordering": "strict"},
     {"rate": {"per_minute": 6000}},
 ]
 MOODS = ["well", "well", "shaky", "slow"]
+
+
+@pytest.fixture(autouse=True)
+def _one_that_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[str, Dialect] = {**dialects.DIALECTS, "merging": MERGING}
+    monkeypatch.setattr(routes, "dialect_of", known.__getitem__)
 
 
 class Traffic:
@@ -53,7 +65,9 @@ class Traffic:
             await self.subscribe()
 
     async def subscribe(self) -> None:
-        made = await self.w.subscribe(tenant=self.dice.choice("12"), overrides=self.dice.choice(POLICIES))
+        overrides = self.dice.choice(POLICIES)
+        dialect = self.dice.choice(["standard", "merging"]) if "batch" in overrides else "standard"
+        made = await self.w.subscribe(tenant=self.dice.choice("12"), overrides=overrides, dialect=dialect)
         self.subscriptions.append(made)
         self.moods[made.url] = self.dice.choice(MOODS)
 
@@ -114,12 +128,12 @@ class Traffic:
         """Say whether each object's events were sent in their order, those left out that were sent before."""
         latest: Counter[str] = Counter()
         seen: set[str] = set()
-        for url, name, request in self.w.account.posts:
-            if url != subscription.url or name in seen:
-                continue
-            seen.add(name)
-            document = msgspec.json.decode(request.body)
+        for url, _, request in self.w.account.posts:
+            document = msgspec.json.decode(request.body) if url == subscription.url else {"events": []}
             for event in document.get("events", [document]):
+                if event["id"] in seen:
+                    continue
+                seen.add(event["id"])
                 if self.sequence[event["id"]] < latest[event["object_id"]]:
                     return False
                 latest[event["object_id"]] = self.sequence[event["id"]]

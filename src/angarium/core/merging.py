@@ -48,6 +48,7 @@ def next_due(lane: Lane, now: Moment) -> Delivery | None:
 
 def _taken(lane: Lane, due: Delivery) -> list[Entry]:
     """Take what goes with a delivery from the queue, in the order of the log."""
+    lane.queue.put_first([entry for each in due.objects for entry in lane.queue.unblock(each)])
     lane.queue.set_aside(lambda entry: _is_elsewhere(lane, due, entry))
     count, _ = sealing.fill(lane.queue.entries, lane.policy.batch, sealed=len(due.members) + 1, objects=due.objects)
     entries = sorted([lane.queue.pop() for _ in range(count)], key=lambda entry: entry.offset)
