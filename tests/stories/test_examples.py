@@ -46,8 +46,9 @@ def objects() -> Iterator[Api]:
 # -- RadioManager ------------------------------------------------------------------------------------------------------
 
 
-def _radio(project: Project, run: Run, objects: Api, **options: str) -> Example:
-    example = run("radiomanager", "--key", KEY, "--secret", SECRET, "--station", "1", "--api", objects.url, "--quiet=1")
+def _radio(project: Project, run: Run, objects: Api, *, quiet: str = "0.2", **options: str) -> Example:
+    credentials = ("--key", KEY, "--secret", SECRET, "--station", "1")
+    example = run("radiomanager", *credentials, "--api", objects.url, "--quiet", quiet)
     project.create(dialect="radiomanager")
     project.subscribe(example.url, tenant="1", options={"api_key": KEY, "secret": SECRET, **options})
     return example
@@ -57,7 +58,7 @@ def test_radiomanager_s_receiver_fetches_an_object_whose_burst_is_over_once(
     project: Project, run: Run, objects: Api
 ) -> None:
     objects.objects["/items/49"] = {"id": 49, "title": "News at nine"}
-    example = _radio(project, run, objects)
+    example = _radio(project, run, objects, quiet="3")
     project.publish(*(event(49, "item.update", tenant="1") for _ in range(8)))
     example.says("item 49: fetched")
     assert example.said.count("item 49: update") == 8
@@ -148,11 +149,13 @@ class _Organization:
         self.options = ("--api", f"http://127.0.0.1:{project.client.port}{self._path}", "--key", self.key)
 
     def register(self, url: str) -> None:
-        """Register a subscription, and make its batches come quickly."""
+        """Register a subscription; a story waits neither two seconds for a batch nor ten attempts long."""
         body = json.dumps({"subscriptions": {"event": "CustomerProfile", "url": url}}).encode()
         headers = {"authorization": f"Basic {self.key}", "content-type": "application/vnd.api+json"}
         client = Client(self.project.client.port, "")
         client.call("POST", f"{self._path}/pushservice/subscriptions", body=body, headers=headers).expect(201)
+        [made] = self.project.all("subscriptions")
+        self.project.change(made["id"], batch={"max_wait_ms": 100}, retry={"delays_s": [1, 2]})
 
     def happens(self, action: str, **members: Any) -> None:
         """Let something happen to a profile."""
