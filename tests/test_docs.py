@@ -22,7 +22,7 @@ from angarium.settings import reference
 from tests import pages
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 PYTHON = [
     pytest.param(part.text, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
