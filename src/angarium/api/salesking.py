@@ -15,19 +15,21 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native.bodies import parse, read_bytes
+from angarium.api.salesking_oauth import PREFIX, build_oauth
+from angarium.api.salesking_routes import Forked, route
 from angarium.core.moments import format_us
 from angarium.errors import Busy, FieldError, Malformed, RateExceeded, Unauthorized
 from angarium.operations.salesking import SubInvalid, Subs, channel_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
+    from angarium.api.salesking_routes import Calls
     from angarium.model.registry import Grant
     from angarium.model.subscription import Subscription
     from angarium.operations.callers import Callers
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from angarium.operations.projects import Projects, Served
 
     Document = dict[str, Any]
-    Call = Callable[[Request], Awaitable[Response]]
 
 _ALL: Final = "/api/subs"
 _PER_PAGE: Final = 50
@@ -43,36 +44,18 @@ _PER_PAGE_MAX: Final = 200
 _FIELDS_MAX: Final = 100
 
 
-def build(context: Context, _callers: Callers, _projects: Projects) -> ASGIApp:
+def build(context: Context, callers: Callers, _: Projects) -> ASGIApp:
     """Return what answers for all projects of the dialect."""
     api = _Api(context)
-    paths: dict[str, dict[str, Call]] = {
+    paths: dict[str, Calls] = {
         _ALL: {"GET": api.list_all, "POST": api.create},
         f"{_ALL}/channels": {"GET": api.list_channels},
         f"{_ALL}/{{id}}": {"GET": api.show, "PUT": api.change, "PATCH": api.change, "DELETE": api.remove},
         "/api/users/current": {"GET": api.show_user},
         "/api/companies/current": {"GET": api.show_company},
     }
-    return _Suffixed(Answering([route(path, calls) for path, calls in paths.items()], _refuse))
-
-
-def route(path: str, calls: dict[str, Call]) -> Route:
-    """Return one route for all methods of a path, so that a 405 names them all."""
-
-    async def answer(request: Request) -> Response:
-        return await calls["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, answer, methods=list(calls))
-
-
-class _Suffixed:
-    """Serve each path with a slash or `.json` at its end as the one without."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app({**scope, "path": scope["path"].removesuffix("/").removesuffix(".json")}, receive, send)
+    subs = Answering([route(path, calls) for path, calls in paths.items()], _refuse)
+    return Forked(PREFIX, build_oauth(context, callers), subs)
 
 
 class _Api:

@@ -1,0 +1,482 @@
+"""How an app of SalesKing's is granted access, over HTTP: the publisher's login, consent, code, token, and its end.
+
+Authlib is the app's side here, so that two who have not talked about it understand each other.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from html import unescape
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from authlib.oauth2.rfc6749.parameters import (
+    parse_authorization_code_response,
+    prepare_grant_uri,
+    prepare_token_request,
+)
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from tests.stories.calling import Client, Project, Reply, event
+from tests.stories.receiving import Hook, Receiver
+from tests.stories.salesking import COMPANY, FORM, USER, Api, App
+from tests.stories.serving import Server
+
+KEY = "the login's key, known to the publisher alone"
+LOGIN = "https://login.example.com/in?from=angarium"
+SCOPE = "invoices:update api/subs"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B.
+_numbers = count(1)
+
+
+class Publisher:
+    """The publisher with its login, and one user's browser."""
+
+    def __init__(self, project: Project, app: App) -> None:
+        self.project = project
+        self.app = app
+        self.client = Client(project.client.port, "")
+        self.base = f"/p/{project.name}"
+
+    def authorize(self, **query: Any) -> Reply:
+        """Follow the link by which an app sends its user here."""
+        given = {
+            "client_id": self.app.id,
+            "redirect_uri": self.app.redirect_uri,
+            "scope": SCOPE,
+            "state": "s&1",
+            **query,
+        }
+        uri = prepare_grant_uri("", given.pop("client_id") or "", given.pop("response_type", "code"), **given)
+        return self.get(f"/oauth/authorize{uri}")
+
+    def get(self, path: str) -> Reply:
+        return self.client.call("GET", f"{self.base}{path}", headers={"authorization": "", "content-type": ""})
+
+    def request(self, **query: Any) -> str:
+        """Return the request that the publisher's login is shown."""
+        reply = self.authorize(**query)
+        assert reply.status == 302, reply
+        location = reply.headers["location"]
+        assert location.startswith(f"{LOGIN}&request=")
+        return parse_qs(urlsplit(location).query)["request"][0]
+
+    def assertion(self, request: str, *, key: str = KEY, alg: str = "HS256", **claims: Any) -> str:
+        now_s = int(time.time())
+        said = {
+            "sub": USER,
+            "tenant": COMPANY,
+            "email": "jo@example.com",
+            "sub_domain": "729831939",
+            "permissions": None,
+            "request": request,
+            "aud": self.project.name,
+            "iat": now_s,
+            "exp": now_s + 60,
+            "jti": secrets.token_hex(8),
+            **claims,
+        }
+        said = {name.removeprefix("said_"): value for name, value in said.items() if value is not ...}
+        return jwt.encode({"alg": alg}, said, OctKey.import_key(key), algorithms=[alg])
+
+    def consent(self, request: str, assertion: str) -> Reply:
+        """Come from the login."""
+        return self.get(f"/oauth/consent?request={request}&assertion={assertion}")
+
+    def ticket(self, request: str, **claims: Any) -> str:
+        page = page_of(self.consent(request, self.assertion(request, **claims)), 200)
+        found = re.search(r'name="ticket" value="([^"]+)"', page)
+        assert found, page
+        return unescape(found[1])
+
+    def answer(self, ticket: str, answer: str = "allow") -> Reply:
+        return self.app.post_form("/oauth/consent", {"ticket": ticket, "answer": answer})
+
+    def code(self, *, state: str | None = "s&1", claims: dict[str, Any] | None = None, **query: Any) -> str:
+        """Go all the way to the code."""
+        ticket = self.ticket(self.request(state=state, **query), **(claims or {}))
+        reply = self.answer(ticket)
+        assert reply.status == 303, reply
+        location = reply.headers["location"]
+        assert location.startswith(self.app.redirect_uri)
+        said: dict[str, str] = parse_authorization_code_response(location, state=state)
+        return said["code"]
+
+    def exchange(self, code: str, *, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
+        given = {"redirect_uri": self.app.redirect_uri, **fields}
+        body = prepare_token_request("authorization_code", code=code, **given)
+        sent = {"content-type": FORM, **(self.app.basic() if headers is None else headers)}
+        return self.client.call("POST", f"{self.base}/oauth/token", body=body.encode(), headers=sent)
+
+    def api(self, **query: Any) -> Api:
+        """Return the API as the app calls it whom the user has granted access."""
+        return Api(self.app, self.exchange(self.code(**query)).expect(200)["access_token"])
+
+
+def page_of(reply: Reply, status: int) -> str:
+    """Return the page that a browser is shown."""
+    assert reply.status == status, reply
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert reply.headers["cache-control"] == "no-store"
+    return reply.body.decode()
+
+
+@pytest.fixture
+def publisher(shared: Server, receiver: Receiver) -> Iterator[Publisher]:
+    """Return a publisher with a login of its own, and an app that wants something of its user."""
+    project = Project(shared.client, f"oauth-{next(_numbers)}")
+    project.create(dialect="salesking", settings={"login": {"url": LOGIN, "key": KEY}})
+    yield Publisher(project, App(project, f"http://127.0.0.1:{receiver.port}"))
+    assert shared.is_running, shared.told()
+    project.client.call("DELETE", project.path).expect(204)
+
+
+# -- all the way -------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_grants_an_app_access_and_is_heard_of(publisher: Publisher, hook: Hook) -> None:
+    request = publisher.request(state="xyz")
+    page = page_of(publisher.consent(request, publisher.assertion(request)), 200)
+    for words in ("Reader asks for access", "jo@example.com", "hear of invoices (update)", "subs in your name"):
+        assert words in page
+    api = publisher.api(state="xyz")
+    api.subscribe("invoice.update", hook)
+    publisher.project.publish(event("i1", "invoice.update", tenant=COMPANY, data={"id": "i1"}))
+    [pushed] = hook.wait_for(1)
+    data = publisher.app.read(pushed)
+    assert (data["user_id"], data["sub_domain"], data["access_token"]) == (USER, "729831939", api.token)
+    assert api.call("GET", "users/current").expect(200)["user"]["email"] == "jo@example.com"
+
+
+def test_a_token_is_told_as_oauth_says(publisher: Publisher) -> None:
+    reply = publisher.exchange(publisher.code())
+    token = reply.expect(200)
+    assert token == {
+        "access_token": token["access_token"],
+        "token_type": "Bearer",
+        "expires_in": 30 * 86_400,
+        "scope": SCOPE,
+    }
+    assert reply.headers["cache-control"] == "no-store"
+
+
+def test_the_old_way_has_all_of_it_in_the_query(publisher: Publisher) -> None:
+    app, code = publisher.app, publisher.code(state=None, scope=None)
+    query = f"client_id={app.id}&client_secret={app.secret}&redirect_uri={app.redirect_uri}&code={code}"
+    token = publisher.get(f"/oauth/token?{query}").expect(200)
+    assert "scope" not in token
+    assert Api(app, token["access_token"]).call("GET", "subs").status == 200
+
+
+def test_the_secret_may_be_in_the_form(publisher: Publisher) -> None:
+    app = publisher.app
+    reply = publisher.exchange(publisher.code(), headers={}, client_id=app.id, client_secret=app.secret)
+    assert reply.expect(200)["access_token"]
+
+
+def test_an_app_proves_with_pkce_that_the_code_is_its_own(publisher: Publisher) -> None:
+    asked = {"code_challenge": create_s256_code_challenge(VERIFIER), "code_challenge_method": "S256"}
+    code = publisher.code(**asked)
+    for wrong in ({}, {"code_verifier": "x" * 43}, {"code_verifier": "short"}):
+        assert publisher.exchange(code, **wrong).expect(400)["error"] == "invalid_grant"
+    assert publisher.exchange(code, code_verifier=VERIFIER).expect(200)["access_token"]
+    other = publisher.code()
+    assert publisher.exchange(other, code_verifier=VERIFIER).expect(400)["error"] == "invalid_grant"
+
+
+def test_a_publisher_with_a_page_of_its_own_makes_the_code(publisher: Publisher) -> None:
+    document = {
+        "app": publisher.app.id,
+        "tenant": COMPANY,
+        "user": USER,
+        "scope": SCOPE,
+        "code": True,
+        "expires_in": 60,
+    }
+    made = publisher.project.post("grants", document, status=201)
+    token = publisher.exchange(made["code"]).expect(200)
+    assert token["expires_in"] == 60
+    assert Api(publisher.app, token["access_token"]).call("GET", "subs").status == 200
+    assert publisher.project.get(f"grants/{made['id']}")["is_pending"] is False
+
+
+def test_the_user_s_permissions_go_with_the_grant(publisher: Publisher, hook: Hook) -> None:
+    code = publisher.code(claims={"permissions": ["client.*"]}, scope=None)
+    api = Api(publisher.app, publisher.exchange(code).expect(200)["access_token"])
+    api.subscribe("invoice.update", hook)
+    api.subscribe("client.update", hook)
+    publisher.project.publish(
+        event("i1", "invoice.update", tenant=COMPANY, data={"id": "i1"}),
+        event("c1", "client.update", tenant=COMPANY, data={"id": "c1"}),
+    )
+    [pushed] = hook.wait_for(1)
+    assert "client" in publisher.app.read(pushed)["obj"]
+
+
+# -- asking ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"client_id": "app_1"},
+        {"redirect_uri": "https://evil.example.com/"},
+        {"redirect_uri": "https://app.example.com/back/"},
+    ],
+)
+def test_nobody_is_sent_to_where_the_app_is_not(publisher: Publisher, query: dict[str, str]) -> None:
+    page = page_of(publisher.authorize(**query), 400)
+    assert "did not work" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"scope": "clients:fly"}, "invalid_scope"),
+        ({"scope": 'é"\\'}, "invalid_scope"),
+        ({"code_challenge": "x" * 43}, "invalid_request"),
+        ({"code_challenge": "x" * 43, "code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge": "short", "code_challenge_method": "S256"}, "invalid_request"),
+    ],
+)
+def test_what_an_app_asks_wrongly_it_is_told(publisher: Publisher, query: dict[str, str], error: str) -> None:
+    reply = publisher.authorize(**query)
+    assert reply.status == 302
+    said = parse_qs(urlsplit(reply.headers["location"]).query)
+    assert reply.headers["location"].startswith(publisher.app.redirect_uri)
+    assert (said["error"], said["state"]) == ([error], ["s&1"])
+
+
+def test_without_a_login_an_app_is_sent_back(publisher: Publisher) -> None:
+    publisher.project.client.call("PATCH", publisher.project.path, {"settings": {"login": None}}).expect(200)
+    reply = publisher.authorize()
+    assert parse_qs(urlsplit(reply.headers["location"]).query)["error"] == ["temporarily_unavailable"]
+
+
+def test_a_parameter_comes_once(publisher: Publisher) -> None:
+    assert publisher.get(f"/oauth/authorize?client_id={publisher.app.id}&client_id=x").status == 400
+
+
+# -- who the user is ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"key": "another key than the publisher's login has"},
+        {"alg": "HS512"},
+        {"aud": "another"},
+        {"aud": ...},
+        {"exp": 1},
+        {"exp": ...},
+        {"exp": int(time.time()) + 86_400},
+        {"iat": int(time.time()) + 3600},
+        {"iat": ...},
+        {"jti": ...},
+        {"sub": ...},
+        {"sub": ""},
+        {"tenant": ...},
+        {"tenant": ["a"]},
+        {"said_request": "another"},
+        {"permissions": ["nonsense"]},
+        {"permissions": "client.*"},
+    ],
+)
+def test_an_assertion_that_does_not_hold_is_refused(publisher: Publisher, claims: dict[str, Any]) -> None:
+    request = publisher.request()
+    page_of(publisher.consent(request, publisher.assertion(request, **claims)), 400)
+
+
+@pytest.mark.parametrize("assertion", ["", "nonsense", "a.b.c", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."])
+def test_what_is_no_assertion_is_refused(publisher: Publisher, assertion: str) -> None:
+    page_of(publisher.consent(publisher.request(), assertion), 400)
+
+
+def test_an_assertion_is_taken_once(publisher: Publisher) -> None:
+    request = publisher.request()
+    assertion = publisher.assertion(request)
+    page_of(publisher.consent(request, assertion), 200)
+    assert "used before" in page_of(publisher.consent(request, assertion), 400)
+
+
+def test_numbers_name_users_and_tenants_too(publisher: Publisher) -> None:
+    code = publisher.code(claims={"tenant": 7})
+    api = Api(publisher.app, publisher.exchange(code).expect(200)["access_token"])
+    assert api.call("GET", "companies/current").expect(200)["company"]["id"] == "7"
+
+
+def test_a_request_of_another_project_is_unknown(publisher: Publisher, shared: Server) -> None:
+    other = Project(shared.client, f"oauth-{next(_numbers)}")
+    other.create(dialect="salesking", settings={"login": {"url": LOGIN, "key": KEY}})
+    request = publisher.request()
+    elsewhere = Publisher(other, publisher.app)
+    page_of(elsewhere.consent(request, elsewhere.assertion(request)), 400)
+    other.client.call("DELETE", other.path).expect(204)
+
+
+# -- answering ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_may_refuse(publisher: Publisher) -> None:
+    reply = publisher.answer(publisher.ticket(publisher.request()), "refuse")
+    assert reply.status == 303
+    assert parse_qs(urlsplit(reply.headers["location"]).query) == {"error": ["access_denied"], "state": ["s&1"]}
+    assert publisher.project.all("grants") == []
+
+
+def test_an_answer_is_taken_once(publisher: Publisher) -> None:
+    ticket = publisher.ticket(publisher.request())
+    assert publisher.answer(ticket).status == 303
+    page_of(publisher.answer(ticket), 400)
+    page_of(publisher.answer(ticket, "refuse"), 400)
+    assert len(publisher.project.all("grants")) == 1
+
+
+def test_an_answer_needs_what_was_asked(publisher: Publisher) -> None:
+    request = publisher.request()
+    page_of(publisher.answer("nonsense"), 400)
+    page_of(publisher.answer(request), 400)  # Sealed by us, but no ticket.
+    page_of(publisher.answer(publisher.ticket(request), "perhaps"), 400)
+
+
+def test_a_name_shows_as_it_is_and_does_nothing(publisher: Publisher, receiver: Receiver) -> None:
+    asked = {
+        "name": "<script>alert(1)</script>",
+        "url": "https://x.example.com",
+        "redirect_uri": "https://x.example.com/b",
+    }
+    made = publisher.project.post("apps", asked, status=201)
+    request = publisher.request(client_id=made["id"], redirect_uri=made["redirect_uri"])
+    page = page_of(publisher.consent(request, publisher.assertion(request, email='"><b>')), 200)
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;" in page
+
+
+# -- the code ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_code_that_is_shown_twice_ends_the_grant(publisher: Publisher, hook: Hook) -> None:
+    code = publisher.code()
+    api = Api(publisher.app, publisher.exchange(code).expect(200)["access_token"])
+    api.subscribe("invoice.update", hook)
+    assert publisher.exchange(code).expect(400)["error"] == "invalid_grant"
+    assert api.call("GET", "subs").status == 401
+    assert publisher.project.all("subscriptions") == []
+
+
+def test_a_code_is_its_app_s_alone(publisher: Publisher, receiver: Receiver) -> None:
+    code = publisher.code()
+    other = App(publisher.project, f"http://127.0.0.1:{receiver.port}")
+    assert publisher.exchange(code, headers=other.basic()).expect(400)["error"] == "invalid_grant"
+    assert publisher.exchange(code, redirect_uri="https://evil.example.com/").expect(400)["error"] == "invalid_grant"
+    assert publisher.exchange(code, redirect_uri=None).expect(400)["error"] == "invalid_grant"
+    assert publisher.exchange("nonsense").expect(400)["error"] == "invalid_grant"
+    assert publisher.exchange("").expect(400)["error"] == "invalid_request"
+    publisher.exchange(code).expect(200)
+
+
+def test_an_app_that_names_no_redirect_uri_needs_none(publisher: Publisher) -> None:
+    assert publisher.exchange(publisher.code(redirect_uri=None), redirect_uri=None).expect(200)
+    assert publisher.exchange(publisher.code(redirect_uri=None)).expect(200)
+
+
+def test_an_app_shows_its_secret(publisher: Publisher) -> None:
+    code, app = publisher.code(), publisher.app
+    for headers in (
+        app.basic("wrong"),
+        {"authorization": ""},
+        {"authorization": "Basic %%%"},
+        {"authorization": "Basic YQ=="},
+    ):
+        reply = publisher.exchange(code, headers=headers)
+        assert reply.expect(401)["error"] == "invalid_client"
+        assert reply.headers["www-authenticate"].startswith("Basic")
+    wrong = {"client_id": "app_1", "client_secret": app.secret}
+    assert publisher.exchange(code, headers={"authorization": ""}, **wrong).status == 401
+    assert publisher.exchange(code, client_id="app_1").expect(400)["error"] == "invalid_request"
+    assert app.post_form("/oauth/token", {"code": code}, app.basic()).expect(400)["error"] == "invalid_request"
+    kind = {"code": code, "grant_type": "password"}
+    assert app.post_form("/oauth/token", kind, app.basic()).expect(400)["error"] == "unsupported_grant_type"
+
+
+def test_a_new_token_has_its_own_subs(publisher: Publisher, hook: Hook) -> None:
+    first = publisher.api()
+    first.subscribe("invoice.update", hook)
+    second = publisher.api()
+    assert second.call("GET", "subs").expect(200)["subs"] == []
+    assert len(first.call("GET", "subs").expect(200)["subs"]) == 1
+
+
+# -- its end, and what it stands for -----------------------------------------------------------------------------------
+
+
+def test_an_app_gives_its_token_back(publisher: Publisher, hook: Hook) -> None:
+    api, app = publisher.api(), publisher.app
+    api.subscribe("invoice.update", hook)
+    assert app.post_form("/oauth/revoke", {"token": api.token}).status == 401
+    other = App(publisher.project, "https://other.example.com")
+    assert other.post_form("/oauth/revoke", {"token": api.token}, other.basic()).status == 200
+    assert api.call("GET", "subs").status == 200
+    assert app.post_form("/oauth/revoke", {"token": api.token}, app.basic()).status == 200
+    assert app.post_form("/oauth/revoke", {"token": api.token}, app.basic()).status == 200
+    assert app.post_form("/oauth/revoke", {}, app.basic()).expect(400)["error"] == "invalid_request"
+    assert api.call("GET", "subs").status == 401
+    assert publisher.project.all("subscriptions") == []
+
+
+def test_the_publisher_asks_what_a_token_stands_for(publisher: Publisher) -> None:
+    api, app, project = publisher.api(), publisher.app, publisher.project
+    key = project.post("keys", {"scope": "read"}, status=201)["key"]
+    shown = {"authorization": f"Bearer {key}"}
+    told = app.post_form("/oauth/introspect", {"token": api.token}, shown).expect(200)
+    assert told["exp"] - told["iat"] >= 30 * 86_400
+    assert {name: told[name] for name in told if name not in {"exp", "iat", "grant"}} == {
+        "active": True,
+        "scope": SCOPE,
+        "client_id": app.id,
+        "username": "jo@example.com",
+        "token_type": "Bearer",
+        "sub": USER,
+        "tenant": COMPANY,
+        "sub_domain": "729831939",
+        "permissions": None,
+    }
+    assert app.post_form("/oauth/introspect", {"token": "nonsense"}, shown).expect(200) == {"active": False}
+    assert app.post_form("/oauth/introspect", {"token": api.token}, app.basic()).expect(200)["active"] is True
+    other = App(project, "https://other.example.com")
+    assert other.post_form("/oauth/introspect", {"token": api.token}, other.basic()).expect(200) == {"active": False}
+
+
+def test_only_the_publisher_and_the_app_may_ask(publisher: Publisher, shared: Server) -> None:
+    api, app = publisher.api(), publisher.app
+    for authorization, status in (("", 401), ("Bearer wrong", 401), (f"Bearer {api.token}", 401)):
+        reply = app.post_form("/oauth/introspect", {"token": api.token}, {"authorization": authorization})
+        assert reply.status == status, authorization
+    other = shared.project(f"oauth-{next(_numbers)}")
+    for project, scope in ((other, "manage"), (publisher.project, "publish")):
+        key = project.post("keys", {"scope": scope}, status=201)["key"]
+        shown = {"authorization": f"Bearer {key}"}
+        assert app.post_form("/oauth/introspect", {"token": api.token}, shown).status == 403
+    other.client.call("DELETE", other.path).expect(204)
+
+
+def test_a_login_may_say_how_long_tokens_live(publisher: Publisher) -> None:
+    change = {"settings": {"login": {"expires_in": 3600}}}
+    publisher.project.client.call("PATCH", publisher.project.path, change).expect(200)
+    assert publisher.exchange(publisher.code()).expect(200)["expires_in"] == 3600
+
+
+def test_what_has_no_path_or_method_is_told_so(publisher: Publisher) -> None:
+    assert publisher.get("/oauth/nothing").status == 404
+    assert publisher.get("/oauth/revoke").status == 405
