@@ -174,9 +174,9 @@ def test_another_organisation_is_not_found(organization: Organization, hook: Hoo
 
 
 def test_an_unknown_path_or_method_is_told_in_the_same_form(organization: Organization) -> None:
-    assert error_of(organization.call("GET", "pushservice/elsewhere"), 404)
+    assert error_of(organization.call("GET", "pushservice/elsewhere"), 404) == "Not Found"
     refused = organization.call("PATCH", SUBSCRIPTIONS, {})
-    assert error_of(refused, 405)
+    assert error_of(refused, 405) == "Method Not Allowed"
     assert "POST" in refused.headers["allow"]
 
 

@@ -254,7 +254,7 @@ def _refuse(request: Request, error: Exception) -> Response:
     match error:
         case _ if status == 500:
             text = "The server has a fault here."
-        case HTTPException():
+        case HTTPException(detail=text):
             headers.update(error.headers or {})
         case Unauthorized():
             headers["www-authenticate"] = "Basic"
