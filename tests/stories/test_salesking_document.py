@@ -214,9 +214,23 @@ def test_a_scope_with_api_before_it_does_not_listen(service: Service, hook: Hook
 
 
 def test_a_scope_without_api_gives_no_access(service: Service, token: str) -> None:
+    listening = service.grant(scope="clients api/subs").access_token
+    assert _introspected(service, listening)["scope"] == "clients api/subs"  # By it the publisher's API refuses.
     without = service.grant(scope="subs clients").access_token
     assert service.call("GET", token=without).status == 403
     assert service.call("GET", token=token).status == 200
+
+
+def _introspected(service: Service, token: str) -> dict[str, Any]:
+    credentials = base64.b64encode(f"{service.app['id']}:{service.app['secret']}".encode()).decode()
+    reply = service.project.client.call(
+        "POST",
+        f"/p/{service.project.name}/oauth/introspect",
+        body=f"token={token}".encode(),
+        headers={"authorization": f"Basic {credentials}", "content-type": "application/x-www-form-urlencoded"},
+    )
+    found: dict[str, Any] = reply.expect(200)
+    return found
 
 
 def test_the_event_is_posted_to_the_supplied_url(service: Service, token: str, hook: Hook) -> None:
