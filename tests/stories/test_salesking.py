@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -294,6 +295,35 @@ def test_a_revoked_app_s_subs_are_removed(app: App, api: Api, hook: Hook) -> Non
     [request] = hook.wait_for(1)
     assert request.path.endswith("?stays")
     assert len(app.project.all("subscriptions")) == 1
+
+
+def test_what_waits_is_not_sent_any_more_once_the_app_is_revoked(app: App, api: Api, hook: Hook, hooks: Any) -> None:
+    other = hooks()
+    api.subscribe("client.update", hook)
+    stays = app.granted(scope=ALL)
+    stays.subscribe("client.update", other)
+    gate = threading.Event()
+    hook.always(Answer(500, gate=gate))
+    app.project.publish(happened("c1", "client.update", data={"n": 1}))
+    hook.wait_for(1)
+    app.project.client.call("DELETE", f"{app.project.path}/grants/{api.grant}").expect(204)
+    gate.set()
+    app.project.publish(happened("c1", "client.update", data={"n": 2}))
+    other.wait_for(2)
+    assert len(hook.requests) == 1
+
+
+def test_an_example_can_be_sent_looked_at_and_pulled(app: App, api: Api, hook: Hook) -> None:
+    api.subscribe("client.update", hook)
+    [listed] = app.project.all("subscriptions")
+    app.project.post(f"subscriptions/{listed['id']}/test", {})
+    [request] = hook.wait_for(1)
+    assert app.read(request)["obj"]["client"]
+    [delivery] = app.project.wait_for("delivered")
+    assert delivery["attempts"][0]["request"]["headers"]["content-type"] == FORM
+    app.project.publish(happened("c1", "client.update", data={"id": "c1"}))
+    [entry] = app.project.feed(listed["id"])
+    assert entry["body"] == {"obj": {"client": {"id": "c1"}, "links": []}}
 
 
 def test_an_expired_token_s_subs_are_removed(app: App, hook: Hook) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from itertools import count
 from typing import Any
@@ -186,8 +186,8 @@ def test_the_secret_may_be_in_the_form(publisher: Publisher) -> None:
 def test_an_app_proves_with_pkce_that_the_code_is_its_own(publisher: Publisher) -> None:
     asked = {"code_challenge": create_s256_code_challenge(VERIFIER), "code_challenge_method": "S256"}
     code = publisher.code(**asked)
-    for wrong in ({}, {"code_verifier": "x" * 43}, {"code_verifier": "short"}):
-        assert publisher.exchange(code, **wrong).expect(400)["error"] == "invalid_grant"
+    for wrong in (None, "x" * 43, "short"):
+        assert publisher.exchange(code, code_verifier=wrong).expect(400)["error"] == "invalid_grant"
     assert publisher.exchange(code, code_verifier=VERIFIER).expect(200)["access_token"]
     other = publisher.code()
     assert publisher.exchange(other, code_verifier=VERIFIER).expect(400)["error"] == "invalid_grant"
@@ -480,3 +480,26 @@ def test_a_login_may_say_how_long_tokens_live(publisher: Publisher) -> None:
 def test_what_has_no_path_or_method_is_told_so(publisher: Publisher) -> None:
     assert publisher.get("/oauth/nothing").status == 404
     assert publisher.get("/oauth/revoke").status == 405
+
+
+def test_looking_ahead_costs_nobody_their_code(publisher: Publisher) -> None:
+    app, code = publisher.app, publisher.code()
+    query = f"client_id={app.id}&client_secret={app.secret}&redirect_uri={app.redirect_uri}&code={code}"
+    shown = {"authorization": "", "content-type": ""}
+    assert publisher.client.call("HEAD", f"{publisher.base}/oauth/token?{query}", headers=shown).status == 405
+    publisher.exchange(code).expect(200)
+
+
+def test_an_app_only_changes_its_host_name(serve: Callable[..., Server], receiver: Receiver, hook: Hook) -> None:
+    server = serve(root_project="sk")
+    project = Project(server.client, "sk").create(dialect="salesking", settings={"login": {"url": LOGIN, "key": KEY}})
+    app = App(project, f"http://127.0.0.1:{receiver.port}")
+    app.base = ""
+    publisher = Publisher(project, app)
+    publisher.base = ""
+    api = publisher.api()
+    sub = api.subscribe("invoice.update", hook)
+    assert api.call("GET", f"subs/{sub['id']}.json").expect(200)["links"][0]["href"].endswith(f"/api/subs/{sub['id']}")
+    project.publish(event("i1", "invoice.update", tenant=COMPANY, data={"id": "i1"}))
+    [pushed] = hook.wait_for(1)
+    assert app.read(pushed)["obj"]["invoice"] == {"id": "i1"}

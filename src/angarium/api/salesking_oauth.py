@@ -53,7 +53,7 @@ def build_oauth(context: Context, callers: Callers) -> Answering:
         "/oauth/revoke": {"POST": api.revoke},
         "/oauth/introspect": {"POST": api.introspect},
     }
-    return Answering([route(path, calls) for path, calls in paths.items()], _refuse)
+    return Answering([route(path, calls, with_head=False) for path, calls in paths.items()], _refuse)
 
 
 class _Api:

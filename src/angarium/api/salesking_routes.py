@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     """What answers each method of a path."""
 
 
-def route(path: str, calls: Calls) -> Route:
-    """Return one route for all methods of a path, so that a 405 names them all."""
+def route(path: str, calls: Calls, *, with_head: bool = True) -> Route:
+    """Return one route for all methods of a path, so that a 405 names them all.
+
+    Without HEAD where a GET is good once: who only looks ahead must not use it up.
+    """
 
     async def answer(request: Request) -> Response:
+        if request.method == "HEAD" and not with_head:
+            raise HTTPException(405, headers={"allow": ", ".join(calls)})
         return await calls["GET" if request.method == "HEAD" else request.method](request)
 
     return Route(path, answer, methods=list(calls))

@@ -48,12 +48,21 @@ async def bound(context: Context, reach: Reach, wanted: Subscription) -> Subscri
     return _on(context, wanted, grant, app)
 
 
-async def check_bound(context: Context, reach: Reach, written: Subscription) -> None:
-    """Take a new subscription back, `FieldError`, when its grant has ended while it was written."""
+async def check_bound(context: Context, reach: Reach, written: Subscription) -> Subscription:
+    """Return a new subscription as its grant and app are now, whatever happened to them while it was written.
+
+    When the grant has ended it is taken back: `FieldError`.
+    """
     number = written.facts.get(_ON)
-    if number is not None and await context.store.grant(number) is None:
-        await remove_subscription(context, reach, written.id)
-        raise _no_grant(written)
+    if number is None:
+        return written
+    async with context.granting:
+        grant = await context.store.grant(number)
+        app = await context.store.app(grant.app) if grant is not None else None
+        if grant is None or app is None:
+            await remove_subscription(context, reach, written.id)
+            raise _no_grant(written)
+        return await _bring_up_to_date(context, reach, written.id, grant, app)
 
 
 async def subscriptions_on(context: Context, grant: Grant) -> Sequence[Subscription]:
@@ -64,13 +73,9 @@ async def subscriptions_on(context: Context, grant: Grant) -> Sequence[Subscript
 
 async def bring_up_to_date(context: Context, reach: Reach, grant: Grant, app: App) -> None:
     """Have a grant's subscriptions follow what has changed of it or its app, at once."""
-
-    async def edit(present: Subscription) -> Subscription:
-        return _on(context, present, grant, app)
-
     for subscription in await subscriptions_on(context, grant):
         try:
-            await edit_subscription(context, reach, subscription.id, edit)
+            await _bring_up_to_date(context, reach, subscription.id, grant, app)
         except NotFound:
             continue  # Somebody has deleted it meanwhile.
 
@@ -92,6 +97,13 @@ def open_app_secret(context: Context, app: App) -> bytes:
 def open_token(context: Context, grant: Grant) -> str:
     """Return a grant's access token in plain text."""
     return context.vault.open(grant.token, context=b"grant:%d" % grant.number).decode()
+
+
+async def _bring_up_to_date(context: Context, reach: Reach, id_: str, grant: Grant, app: App) -> Subscription:
+    async def edit(present: Subscription) -> Subscription:
+        return _on(context, present, grant, app)
+
+    return await edit_subscription(context, reach, id_, edit)
 
 
 async def _named(context: Context, reach: Reach, wanted: Subscription) -> tuple[Grant, App]:

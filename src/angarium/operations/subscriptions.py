@@ -97,7 +97,7 @@ class Subscriptions:
         subscription, shown = self._made(reach, owner, terms, number, secret)
         named = await bound(self._context, reach, known(subscription))
         written = await add_subscription(self._context, reach, named)
-        await check_bound(self._context, reach, written)
+        written = await check_bound(self._context, reach, written)
         if written.status is Status.UNVERIFIED:
             problem = await self._handshakes.problem(reach.served.project, written)
             written = await self._handshakes.conclude(reach, written, problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -344,3 +345,21 @@ async def test_a_change_that_changes_nothing_writes_nothing(native: Native, shop
     before = await shop.subscription(made["id"])
     (await native.call("PATCH", f"/v1/projects/p/subscriptions/{made['id']}", {"name": ""})).expect(200)
     assert await shop.subscription(made["id"]) == before
+
+
+async def test_what_happens_to_a_grant_while_somebody_subscribes_is_not_missed(native: Native, shop: Shop) -> None:
+    """Both had read the app and the grant before they were changed, and wrote afterwards."""
+    path = f"/v1/projects/p/apps/{shop.app['id']}/secret/rotate"
+    for _ in range(5):
+        grant = await shop.grant()
+        reply, rotated = await asyncio.gather(shop.subscribe(grant), native.call("POST", path))
+        found = await shop.subscription(reply.expect(201)["id"])
+        assert shop.signs_with(found) == (rotated.expect(200)["secret"].encode(),)
+    for _ in range(5):
+        grant = await shop.grant()
+        ended = native.call("DELETE", f"/v1/projects/p/grants/{grant['id']}")
+        reply, gone = await asyncio.gather(shop.subscribe(grant), ended)
+        assert gone.status == 204
+        assert reply.status in {201, 422}
+        listed = (await native.call("GET", "/v1/projects/p/subscriptions")).expect(200)["data"]
+        assert grant["id"] not in {each["options"]["grant"] for each in listed}
