@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -267,6 +267,9 @@ def test_a_merged_delivery_is_contained_in_one_that_was_sent_later(seed: int) ->
 
 
 @given(st.integers(0, 10**9))
+@example(88)
+@example(248)
+@example(775)
 @settings(max_examples=300)
 def test_events_of_an_object_are_first_sent_in_order_though_deliveries_are_merged(seed: int) -> None:
     world = _run(seed, crashes=False)
