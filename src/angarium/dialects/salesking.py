@@ -150,8 +150,8 @@ SALESKING = Dialect(
     policy=Policy(
         ordering=Ordering.OBJECT,
         batch=Batch(),
-        # The document says nothing of it: eight attempts over most of a day.
-        retry=Retry((60, 300, 900, 3600, 10_800, 21_600, 43_200)),
+        # The document says nothing of it: eight more attempts over about a day.
+        retry=Retry((10, 60, 300, 1800, 7200, 14_400, 21_600, 43_200)),
     ),
     encode=encode,
     encode_item=encode_item,
