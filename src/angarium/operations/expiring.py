@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from angarium.errors import AngariumError, NotFound
+from angarium.errors import NotFound
 from angarium.operations.grants import end_grant, own_reach
 from angarium.telemetry import ENGINE_FAILED, emit
 
@@ -52,7 +52,7 @@ class Expiry:
         while True:
             try:
                 count = await self.sweep()
-            except AngariumError as error:  # The store is away: what it will not do now it does later.
+            except Exception as error:  # noqa: BLE001  whatever it is, it must not end this: it is tried again
                 emit(ENGINE_FAILED, part="expiry", error=error)
                 count = 0
             if count < _AT_ONCE:
