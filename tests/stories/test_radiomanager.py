@@ -127,6 +127,15 @@ def test_key_and_secret_are_settings_that_are_never_shown_again_and_can_be_chang
     assert second.headers["x-radiomanager-signature"] == signature(second)
 
 
+def test_a_key_that_the_receiver_echoes_is_not_kept(radio: Project, hook: Hook) -> None:
+    made = radio.subscribe(hook.url, tenant=1, options={"api_key": KEY}, headers={"x-team": "the-blue-ones"})
+    hook.script(Answer(500, body=f"no: api-key {KEY}, x-team the-blue-ones".encode()), Answer(200, body=KEY.encode()))
+    radio.publish(event(49, tenant=1))
+    [delivery] = radio.wait_for("delivered", subscription=made["id"])
+    answers = [attempt["response"]["body"] for attempt in delivery["attempts"]]
+    assert answers == ["no: api-key ********, x-team ********", "********"]
+
+
 def test_without_a_key_there_is_no_connection_to_the_push_api(radio: Project, hook: Hook) -> None:
     problem = radio.post("subscriptions", {"url": hook.url, "tenant": 1}, status=422)
     assert [fault["field"] for fault in problem["errors"]] == ["options.api_key"]

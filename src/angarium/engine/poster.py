@@ -195,7 +195,7 @@ class Poster:
         took_ms = int((now.mono - sent.mono) * 1000)
         if isinstance(answer, Response):
             reason = _reason(outcome)
-            head = answer.body[:ANSWER_HEAD]
+            head = route.without_secrets(answer.body)[:ANSWER_HEAD]
             fact = Fact(
                 outcome, verdict, sent.wall_ms, took_ms, answer.status, reason, answer.phases, head,
                 "", body.content, body.content_type,

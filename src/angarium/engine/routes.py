@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _NEVER_MS = 1 << 62
+_MASK = b"********"
+_PRIVATE_MIN = 4  # What is shorter stands in any text by chance.
 _NO_STATES: Mapping[int, bytes] = MappingProxyType({})
 
 
@@ -37,6 +39,7 @@ class Route:
         "_changes_ms",
         "_current",
         "_headers",
+        "_private",
         "_secrets",
         "allow_http",
         "dialect",
@@ -72,6 +75,7 @@ class Route:
             for secret in subscription.secrets
         ]
         self.options = {**subscription.all_options, **_opened(subscription, vault)}
+        self._private = _private(self._headers, {name: self.options[name] for name in subscription.sealed})
         self._current: tuple[bytes, ...] = ()
         self._changes_ms = 0
 
@@ -83,6 +87,13 @@ class Route:
         ends = [until_ms for _, until_ms in self._secrets if until_ms is not None and until_ms > now_ms]
         self._changes_ms = min(ends, default=_NEVER_MS)
         return self._current
+
+    def without_secrets(self, answer: bytes) -> bytes:
+        """Return an answer with what is secret of the request, which some receivers echo, masked."""
+        for text in self._private:
+            if text in answer:
+                answer = answer.replace(text, _MASK)
+        return answer
 
     def lacking(self, delivery: Delivery, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries of a delivery in whose place the state of their objects must be sent."""
@@ -147,3 +158,9 @@ def _opened(subscription: Subscription, vault: Vault) -> dict[str, str]:
     """Return the dialect's secret options in plain text."""
     context = b"option:%d" % subscription.number
     return {name: vault.open(sealed, context=context).decode() for name, sealed in subscription.sealed.items()}
+
+
+def _private(*told: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Return what of a request is secret, the longest first, for one may hold another."""
+    texts = {text.encode() for values in told for text in values.values() if len(text) >= _PRIVATE_MIN}
+    return tuple(sorted(texts, key=len, reverse=True))
