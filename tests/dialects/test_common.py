@@ -66,7 +66,7 @@ def test_options_are_refused_by_name() -> None:
 def test_a_text_option_is_a_text_of_some_length() -> None:
     assert text_option({"a": "x"}, "a", "", length_max=1) == "x"
     assert text_option({}, "a", "y", length_max=1) == "y"
-    with pytest.raises(FieldError, match=r"options.a: is 5, expected a text"):
+    with pytest.raises(FieldError, match=r"options.a: is a number, expected a text"):
         text_option({"a": 5}, "a", "", length_max=1)
     with pytest.raises(FieldError, match=r"options.a: is 2 characters long, expected at most 1"):
         text_option({"a": "xx"}, "a", "", length_max=1)

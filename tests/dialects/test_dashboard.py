@@ -111,7 +111,7 @@ def test_options_are_completed(options: dict[str, Any], expected: dict[str, Any]
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"country": 47}, "options.country: is 47, expected a text"),
+        ({"country": 47}, "options.country: is a number, expected a text"),
         ({"country": "N" * 65}, "options.country: is 65 characters long"),
         ({"time_format": "epoch"}, "options.time_format: is 'epoch', expected one of minute, rfc3339"),
         ({"colour": "red"}, "options.colour: is unknown to the dashboard dialect, which has country, time_format"),

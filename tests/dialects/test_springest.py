@@ -225,7 +225,7 @@ def test_options_are_completed(options: dict[str, Any], expected: dict[str, Any]
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"url_base": 5}, "options.url_base: is 5, expected a text"),
+        ({"url_base": 5}, "options.url_base: is a number, expected a text"),
         ({"url_base": "springest.nl"}, "options.url_base: is 'springest.nl', expected such as http://"),
         ({"url_base": "http://a.nl?api_key=1"}, "options.url_base"),
         ({"url_base": "http://a.nl#x"}, "options.url_base"),

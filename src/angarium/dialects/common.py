@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from msgspec.json import Encoder
 
 from angarium import __version__
+from angarium.core.jsontext import kind_of
 from angarium.errors import FieldError
 from angarium.model.wire import Request
 
@@ -54,7 +55,7 @@ def text_option(options: Mapping[str, Any], name: str, default: str, *, length_m
     """Return an option that is a text; `FieldError` when it is none, or too long."""
     value = options.get(name, default)
     if not isinstance(value, str):
-        raise FieldError(f"options.{name}", f"is {value!r}, expected a text")
+        raise FieldError(f"options.{name}", f"is {kind_of(value)}, expected a text")  # It may hold a secret.
     if len(value) > length_max:
         raise FieldError(f"options.{name}", f"is {len(value)} characters long, expected at most {length_max}")
     return value

@@ -74,11 +74,12 @@ class Handshake(Struct, frozen=True):
 class Traits(Struct, frozen=True):
     """What a dialect knows: its canonical actions with its own words, and whether the operator's `secret` is made.
 
-    `secret_options` are kept encrypted and never shown. A dialect that `is_fat` needs an object's data: an event
-    without any is sent with the data that the object had. One that `merges` sends, when a delivery is due again, one
-    that holds what came since as well. One that `asks_window` wants to be told from when to when a resync is to go.
-    One that `is_single` sends each event alone, whatever a policy says. What `outlasts` maps stays the last action of
-    an object when one of those actions follows it in the same delivery.
+    `secret_options` are kept encrypted and never shown; `header_options` name headers that are the dialect's own. A
+    dialect that `is_fat` needs an object's data: an event without any is sent with the data that the object had. One
+    that `merges` sends, when a delivery is due again, one that holds what came since as well. One that `asks_window`
+    wants to be told from when to when a resync is to go. One that `is_single` sends each event alone, whatever a policy
+    says. What `outlasts` maps stays the last action of an object when one of those actions follows it in the same
+    delivery.
     """
 
     actions: Mapping[str, str] | None = None
@@ -86,6 +87,7 @@ class Traits(Struct, frozen=True):
     allows_http: bool = False
     catalogue: Mapping[str, Mapping[str, Any]] | None = None
     secret_options: tuple[str, ...] = ()
+    header_options: tuple[str, ...] = ()
     is_fat: bool = False
     merges: bool = False
     asks_window: bool = False

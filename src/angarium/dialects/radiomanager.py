@@ -176,6 +176,7 @@ RADIOMANAGER = Dialect(
         allows_http=True,
         catalogue=CATALOGUE,
         secret_options=("api_key", "secret"),
+        header_options=("api_key_header", "signature_header"),
         is_single=True,
         asks_window=True,
     ),

@@ -351,6 +351,9 @@ def _options(vault: Vault, subscription: Subscription, terms: Terms) -> dict[str
     names = dialect_of(terms.dialect).traits.secret_options
     secret = {name: value for name, value in terms.options.items() if name in names}
     known = open_options(vault, subscription)
+    for name, value in secret.items():
+        if value == MASK and name not in known:
+            raise FieldError(f"options.{name}", "is what a secret is shown as; give the secret itself")
     kept = {name: subscription.sealed[name] for name, value in secret.items() if value in _same(known, name)}
     new = {name: value for name, value in secret.items() if value and name not in kept}
     plain = {name: value for name, value in terms.options.items() if name not in secret}

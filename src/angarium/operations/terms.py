@@ -68,6 +68,7 @@ def read_terms(document: dict[str, Any], *, project: Project, settings: Settings
     policy = resolve(dialect.policy, overrides)
     _check_lifetime(policy, project, settings)
     _check_batch(policy, dialect)
+    options = dialect.check_options(_object(given, "options"))
     return Terms(
         kind=kind,
         url=_url(given, kind, dialect, project, settings, tenant),
@@ -75,9 +76,9 @@ def read_terms(document: dict[str, Any], *, project: Project, settings: Settings
         name=_text(given, "name", "", _TEXT_MAX["name"]),
         description=_text(given, "description", "", _TEXT_MAX["description"]),
         dialect=dialect.name,
-        options=dialect.check_options(_object(given, "options")),
+        options=options,
         overrides=overrides,
-        headers=_headers(_object(given, "headers"), dialect),
+        headers=_headers(_object(given, "headers"), dialect, options),
     )
 
 
@@ -158,13 +159,15 @@ def _types(asked: object, dialect: Dialect, project: Project) -> tuple[str, ...]
     return types
 
 
-def _headers(given: dict[str, Any], dialect: Dialect) -> dict[str, str | bytes]:
+def _headers(given: dict[str, Any], dialect: Dialect, options: dict[str, Any]) -> dict[str, str | bytes]:
     for name, value in given.items():
         if not isinstance(value, (str, bytes)):
             raise FieldError(f"headers.{name}", f"is {_found(value)}, expected a text")
+        if value == MASK:
+            raise FieldError(f"headers.{name}", "is what a value is shown as; give the value itself")
     new = check_headers(
         {name: "" if isinstance(value, bytes) else value for name, value in given.items()},
-        reserved=dialect.reserved_headers,
+        reserved=(*dialect.reserved_headers, *(options[name] for name in dialect.traits.header_options)),
     )
     kept = {name: value for name, value in given.items() if isinstance(value, bytes)}
     return {**new, **kept}

@@ -96,6 +96,11 @@ async def test_a_request_is_shown_without_its_key_and_signature(native: Native, 
         ({"options": KEY, "types": ["*.import", "item.archive"]}, "types"),
         ({"options": KEY, "types": ["item.retrieve"]}, "types"),
         ({"options": KEY, "headers": {"user-agent": "x"}}, "headers.user-agent"),
+        ({"options": KEY, "headers": {"API-Key": "x"}}, "headers.API-Key"),
+        ({"options": {**KEY, "signature_header": "X-Hmac"}, "headers": {"x-hmac": "x"}}, "headers.x-hmac"),
+        ({"options": KEY, "headers": {"x-team": "********"}}, "headers.x-team"),
+        ({"options": {"api_key": "********"}}, "options.api_key"),
+        ({"options": {**KEY, "secret": "********"}}, "options.secret"),
     ],
 )
 async def test_what_radiomanager_cannot_do_is_refused(native: Native, members: dict[str, Any], field: str) -> None:
