@@ -30,6 +30,15 @@ def test_an_event_is_published_from_flags_and_its_data_stays_as_it_was_written(r
     assert server.asked[0].headers["idempotency-key"]
 
 
+def test_who_did_it_and_its_attributes_are_published_as_they_were_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "who.json").write_text('{"user_id": 7}\n')
+    with script(ACCEPTED) as server:
+        arguments = ("dashboard.create", "1", "--actor", "@who.json", "--attributes", '{"country":  "NO"}')
+        assert _publish(run, server, *arguments).code == 0
+    head = b'{"object": "dashboard", "action": "create", "object_id": "1", '
+    assert _sent(server) == [head + b'"actor": {"user_id": 7}, "attributes": {"country":  "NO"}}']
+
+
 def test_nobody_who_listens_is_said(run: Run) -> None:
     with script(Answer(202, b'{"accepted": 1, "ids": ["evt_1"], "matched": 0}')) as server:
         ran = _publish(run, server, "item.update", "49")

@@ -34,6 +34,10 @@ def publish(
     action: Annotated[str | None, option(help="The action, instead of OBJECT.ACTION.")] = None,
     object_id: Annotated[str | None, option(help="The object's id, instead of OBJECT_ID.")] = None,
     data: Annotated[str | None, option(help="What it is now, as JSON or @file.")] = None,
+    actor: Annotated[str | None, option(help="Who did it, as a JSON object or @file.")] = None,
+    attributes: Annotated[
+        str | None, option(help="What filters go by, as a JSON object or @file.")
+    ] = None,
     object_url: Annotated[str | None, option("--object-url", help="Where it can be fetched.")] = None,
     tenant: Annotated[str | None, option(help="Whose it is; left out: default.")] = None,
     file: Annotated[str | None, option(help="Events as NDJSON; - is standard input.")] = None,
@@ -46,7 +50,8 @@ def publish(
         events = _lines(file, tenant)
     else:
         kind = _kind(type_, object_, action)
-        events = [_event({**kind, "object_id": object_id_ or object_id, "tenant": tenant, "url": object_url}, data)]
+        members = {**kind, "object_id": object_id_ or object_id, "tenant": tenant, "url": object_url}
+        events = [_event(members, {"data": data, "actor": actor, "attributes": attributes})]
     chosen = islice(cycle(events), count or len(events))
     groups = ((event,) for event in chosen) if rate else _grouped(chosen)
     pause_s = 1 / reading.per_second(rate, field="--rate") if rate else 0.0
@@ -62,7 +67,7 @@ def _kind(type_: str | None, object_: str | None, action: str | None) -> dict[st
     return {"object": found, "action": verb}
 
 
-def _event(members: dict[str, str | None], data: str | None) -> bytes:
+def _event(members: dict[str, str | None], written: dict[str, str | None]) -> bytes:
     missing = [name for name in ("object", "action", "object_id") if not members[name]]
     if missing:
         raise Failure(
@@ -73,12 +78,15 @@ def _event(members: dict[str, str | None], data: str | None) -> bytes:
             exit_code=MISUSED,
         )
     head = json.dumps({name: value for name, value in members.items() if value is not None}, ensure_ascii=False)
-    if data is None:
-        return head.encode()
-    text = reading.text_or_file(data, field="--data").strip()
-    reading.json_or_file(text, field="--data")
-    # The data is spliced in as it was written: digits, order and spelling are the publisher's.
-    return f'{head[:-1]}, "data": {text}}}'.replace("\r", " ").replace("\n", " ").encode()
+    # What is JSON already is spliced in as it was written: digits, order and spelling are the publisher's.
+    spliced = [f', "{name}": {_json(text, name)}' for name, text in written.items() if text is not None]
+    return f"{head[:-1]}{''.join(spliced)}}}".replace("\r", " ").replace("\n", " ").encode()
+
+
+def _json(given: str, name: str) -> str:
+    text = reading.text_or_file(given, field=f"--{name}").strip()
+    reading.json_or_file(text, field=f"--{name}")
+    return text
 
 
 def _lines(file: str, tenant: str | None) -> Sequence[bytes]:

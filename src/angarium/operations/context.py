@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Context:
     """The parts of one running server; `since` is when they were put together.
 
-    Whoever changes an app or a grant holds `granting` while reading and writing it.
+    Whoever changes an app or a grant holds `granting` while reading and writing it; whoever starts a job that sends
+    current state holds `resyncing` while looking whether there is one.
     """
 
     settings: Settings
@@ -32,6 +33,7 @@ class Context:
     engine: Engine
     since: Moment = field(init=False)
     granting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    resyncing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Note when it was."""

@@ -5,7 +5,6 @@ Which objects, in which order and in which window is settled here; sending them 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -49,7 +48,6 @@ class Resyncs:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._starting = asyncio.Lock()
 
     async def resync(self, reach: Reach, id_: str, asked: ResyncAsked) -> Job:
         """Send a subscription the objects that it selects, as they stand.
@@ -75,7 +73,7 @@ class Resyncs:
         self, reach: Reach, kind: str, spec: dict[str, Any], subscription: Subscription, *, detail: str = ""
     ) -> Job:
         """Start a job that sends current state, unless one is under way for this subscription (`Conflict`)."""
-        async with self._starting:
+        async with self._context.resyncing:
             running = await running_for(self._context, subscription)
             if running is not None:
                 raise Conflict(
