@@ -35,9 +35,7 @@ def publish(
     object_id: Annotated[str | None, option(help="The object's id, instead of OBJECT_ID.")] = None,
     data: Annotated[str | None, option(help="What it is now, as JSON or @file.")] = None,
     actor: Annotated[str | None, option(help="Who did it, as a JSON object or @file.")] = None,
-    attributes: Annotated[
-        str | None, option(help="What filters go by, as a JSON object or @file.")
-    ] = None,
+    attributes: Annotated[str | None, option(help="What filters go by, as a JSON object or @file.")] = None,
     object_url: Annotated[str | None, option("--object-url", help="Where it can be fetched.")] = None,
     tenant: Annotated[str | None, option(help="Whose it is; left out: default.")] = None,
     file: Annotated[str | None, option(help="Events as NDJSON; - is standard input.")] = None,
