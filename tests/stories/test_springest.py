@@ -169,6 +169,21 @@ def test_what_came_during_an_outage_is_sent_with_what_failed_until_it_works_agai
     assert [each["id"] for each in hook.bodies[-1]["changes"]] == [3]
 
 
+def test_what_was_merged_is_sent_again_with_what_it_was_merged_into(springest: Project, hook: Hook) -> None:
+    springest.subscribe(hook.url, batch=SOON)
+    hook.always(Answer(500))
+    springest.publish(change("training.update", 1))
+    hook.wait_for(2)
+    springest.publish(change("training.update", 2))
+    merged = springest.wait_for("merged")[0]
+    hook.always(Answer(200))
+    springest.wait_for("delivered")
+
+    refused = springest.client.call("POST", f"{springest.path}/deliveries/{merged['id']}/redeliver").expect(409)
+
+    assert "merged into a later one" in refused["detail"]
+
+
 def test_no_outage_is_too_long_nor_does_a_410_end_it(springest: Project, hook: Hook) -> None:
     made = springest.subscribe(hook.url, batch=SOON, retry={"delays_s": [1]})
     hook.always(Answer(410))

@@ -59,6 +59,8 @@ class Jobs:
         if found.count:
             spec = {"first_offset": found.first_offset, "last_offset": found.key.last_offset}
             return await self._start(reach, REPLAY, spec, subscription=subscription, tenant=subscription.tenant)
+        if found.state is State.MERGED:
+            raise Conflict(f"delivery {id_} was merged into a later one, which holds its events; send that one again")
         if found.origin is Origin.TEST:
             raise Conflict(f"delivery {id_} was a test, whose event is not kept; POST …/test sends another")
         await keep_last_attempt(self._store, found)
