@@ -172,6 +172,12 @@ async def test_markers_resyncs_and_replays_change_nothing(store: Store) -> None:
     assert await state(store) == before
 
 
+async def test_a_project_that_is_made_folds_nothing_by_itself(store: Store) -> None:
+    await say(store, item())
+    await store.put_project(Project("another", "standard", NOON, NOON))
+    assert await store.fold_objects(limit=1) == 1
+
+
 async def test_what_a_project_that_keeps_no_objects_publishes_is_passed_over(store: Store) -> None:
     await store.put_project(Project(PROJECT, "standard", NOON, NOON, settings={"keep_objects": False}))
     await say(store, item(data=b"1"))

@@ -202,7 +202,8 @@ class Registry(Packed, Folding):
 
 def _put_project(transaction: Transaction, project: Project) -> bool:
     connection = transaction.connection
-    if value(connection, "keeps_objects", (project.name,)) != project.keeps_objects:
+    was_kept = value(connection, "keeps_objects", (project.name,))
+    if (was_kept is None or bool(was_kept)) != project.keeps_objects:
         fold(transaction)  # What was published before is kept or not as was said then.
     is_new = first(connection, "has_project", (project.name,)) is None
     number = value(connection, "give_project_number", (project.name,))
