@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from angarium.model.event import Kind
 from angarium.model.subscription import Coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from angarium.clock import Moment
     from angarium.core.effects import Delivery
@@ -163,4 +164,12 @@ def _opened(subscription: Subscription, vault: Vault) -> dict[str, str]:
 def _private(*told: Mapping[str, str]) -> tuple[bytes, ...]:
     """Return what of a request is secret, the longest first, for one may hold another."""
     texts = {text.encode() for values in told for text in values.values() if len(text) >= _PRIVATE_MIN}
-    return tuple(sorted(texts, key=len, reverse=True))
+    spelt = {each for text in texts for each in (text, *_in_base64(text)) if len(each) >= _PRIVATE_MIN}
+    return tuple(sorted(spelt, key=len, reverse=True))
+
+
+def _in_base64(text: bytes) -> Iterator[bytes]:
+    """Yield what stands of a text in base64url that holds it, whatever is around it: some dialects send it so."""
+    for before in range(3):
+        whole = urlsafe_b64encode(bytes(before) + text)
+        yield whole[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]
