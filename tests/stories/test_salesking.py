@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -311,6 +312,54 @@ def test_what_waits_is_not_sent_any_more_once_the_app_is_revoked(app: App, api: 
     app.project.publish(happened("c1", "client.update", data={"n": 2}))
     other.wait_for(2)
     assert len(hook.requests) == 1
+
+
+def test_what_waits_is_not_sent_any_more_once_the_user_may_not_see_it(app: App, api: Api, hook: Hook) -> None:
+    api.subscribe("client.update", hook)
+    grant = f"{app.project.path}/grants/{api.grant}"
+    gate = threading.Event()
+    hook.always(Answer(500, gate=gate))
+    app.project.publish(*(happened("c1", "client.update", data={"n": number}) for number in range(3)))
+    hook.wait_for(1)
+    app.project.client.call("PATCH", grant, {"permissions": ["invoice.*"]}).expect(200)
+    hook.always(Answer(200))
+    gate.set()
+    app.project.wait_for("cancelled", number=2)  # What was on the wire, and a range of what waited for it.
+    app.project.publish(happened("c1", "client.update", data={"n": 3}))
+    app.project.client.call("PATCH", grant, {"permissions": ["client.*"]}).expect(200)
+    app.project.publish(happened("c1", "client.update", data={"n": 4}))
+    assert [app.read(request)["obj"]["client"]["n"] for request in hook.wait_for(2)] == [0, 4]
+
+
+def test_what_the_user_may_not_see_any_more_is_not_sent_again(app: App, api: Api, hook: Hook) -> None:
+    project = app.project
+    api.subscribe("client.update", hook)
+    project.publish(happened("c1", "client.update", data={"n": 1}))
+    [delivery] = project.wait_for("delivered")
+    sub = f"subscriptions/{delivery['subscription']}"
+    project.client.call("PATCH", f"{project.path}/grants/{api.grant}", {"permissions": []}).expect(200)
+    for asked in (f"deliveries/{delivery['id']}/redeliver", f"{sub}/replay", f"{sub}/test"):
+        assert "may not" in project.post(asked, {}, status=409)["detail"]
+    project.post("deliveries/redeliver", {}, state="delivered")
+    eventually(lambda: {job["state"] for job in project.all("jobs")} == {"done"}, told=lambda: f"{project.all('jobs')}")
+    project.post(f"{sub}/pause", {}, status=200)
+    project.post(f"{sub}/resume", {}, status=200)
+    assert project.client.call("PATCH", f"{project.path}/grants/{api.grant}", {"permissions": None}).status == 200
+    project.publish(happened("c1", "client.update", data={"n": 2}))
+    assert [app.read(request)["obj"]["client"]["n"] for request in hook.wait_for(2)] == [1, 2]
+
+
+def test_an_access_token_that_the_receiver_echoes_is_not_kept(app: App, api: Api, hook: Hook) -> None:
+    api.subscribe("client.update", hook)
+    hook.answer = lambda request: Answer(200, body=request.body)
+    for number in range(3):  # So the token begins at each place of a group of base64.
+        app.project.publish(happened("c1", "client.update", data={"n": "x" * number}))
+    for delivery in app.project.wait_for("delivered", number=3):
+        [attempt] = delivery["attempts"]
+        payload = attempt["response"]["body"].partition(".")[2]
+        before, mask, _ = payload.partition("********")
+        assert mask, payload
+        assert api.token[:4] not in urlsafe_b64decode(before[: len(before) // 4 * 4]).decode()
 
 
 def test_an_example_can_be_sent_looked_at_and_pulled(app: App, api: Api, hook: Hook) -> None:

@@ -25,7 +25,7 @@ from angarium.engine.settler import Settler
 from angarium.engine.sleeping import Dormitory
 from angarium.engine.tail import Tail
 from angarium.errors import AngariumError, StoreAway
-from angarium.model.subscription import Owed, Status
+from angarium.model.subscription import Owed
 from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, emit
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class LogEngine:
         """Serve a subscription's lane as the store says that it stands now, or not at all any more."""
         tenant = await self._registry.load(subscription.project, subscription.tenant)
         now = tenant.subscriptions.get(subscription.number)
-        if now is not None and now.status in (Status.ACTIVE, Status.PAUSED):
+        if now is not None and now.is_served:
             courier = await self._awake(subscription.number)
             if courier is not None:
                 self._lanes.change(courier, now, tenant.project)

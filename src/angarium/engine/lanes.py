@@ -167,10 +167,10 @@ class Lanes:
         """Make the lane of a subscription, before the entry at an offset is handed to it."""
         courier = Courier(self.route(subscription, project), scale=self._settings.time_scale)
         self.couriers[subscription.number] = courier
-        if subscription.status is not Status.ACTIVE:
+        if subscription.status is not Status.ACTIVE or not subscription.is_served:
             courier.lane.fall_behind(offset - 1, skipped=self._skipped(courier.lane))
             courier.lane.pause(offset - 1)
-            courier.is_stopped = subscription.status is not Status.PAUSED
+            courier.is_stopped = not subscription.is_served
             self._settler.lane(courier.lane)
         return courier
 

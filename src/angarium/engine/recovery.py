@@ -10,7 +10,7 @@ from angarium.engine.courier import Courier
 from angarium.engine.opened import ended, in_order, never_sent, objects_of, wait_s
 from angarium.engine.skipping import Skips
 from angarium.model.delivery import State
-from angarium.model.subscription import Owed, Status
+from angarium.model.subscription import Owed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,8 +93,7 @@ class Recovery:
         if subscription is None:
             return None
         tenant = await self._registry.load(subscription.project, subscription.tenant)
-        is_over = subscription.status in (Status.DISABLED, Status.UNVERIFIED)
-        if is_over and tenant.latest_of(number) <= position:
+        if not subscription.is_served and tenant.latest_of(number) <= position:
             return None
         return self._lanes.make(subscription, tenant.project, position + 1)
 

@@ -60,7 +60,10 @@ class Redelivering:
         self._store, self._clock, self._dispatch, self._running = store, clock, dispatch, running
 
     async def run(self) -> None:
-        """Send all that the job's filters name; ranges of what was never sent are left to a replay (`skipped`)."""
+        """Send all that the job's filters name.
+
+        Ranges of what was never sent are left to a replay, and nothing goes to who is disabled or gone (`skipped`).
+        """
         spec = self._running.job.spec
         query = DeliveryQuery(
             self._running.job.project,
@@ -86,7 +89,9 @@ class Redelivering:
         job = self._running.job
         if isinstance(delivery, Open) or delivery.settled_ms >= job.created_ms:
             return  # It is on its way, or was redelivered by this very job.
-        if delivery.count or delivery.origin is Origin.TEST or delivery.state is State.MERGED:
+        is_whole = not delivery.count and delivery.origin is not Origin.TEST and delivery.state is not State.MERGED
+        subscription = await self._store.subscription(delivery.key.subscription) if is_whole else None
+        if subscription is None or not subscription.is_served:
             self._running.job = replace(job, skipped=job.skipped + (delivery.count or 1))
             return
         offsets = [*delivery.members, delivery.key.last_offset]

@@ -142,8 +142,9 @@ class Running:
         subscription = await self._store.subscription(self.job.subscription)
         if subscription is None:
             raise NotFound("its subscription has been deleted")
-        if subscription.status not in (Status.ACTIVE, Status.PAUSED):
-            raise Conflict(f"its subscription is {subscription.status}")
+        if not subscription.is_served:
+            is_barred = subscription.status in (Status.ACTIVE, Status.PAUSED)
+            raise Conflict(f"its subscription is {'permitted nothing' if is_barred else subscription.status}")
 
     async def note(self, **changes: object) -> None:
         """Write the job's progress, unless it was cancelled meanwhile."""

@@ -142,6 +142,11 @@ class Subscription(Struct, frozen=True):
     revision: int = 1
 
     @property
+    def is_served(self) -> bool:
+        """Say whether it is sent what it is owed, at once or after a pause; a grant may permit nothing of it."""
+        return self.status in {Status.ACTIVE, Status.PAUSED} and self.owed is not Owed.NOTHING
+
+    @property
     def all_options(self) -> dict[str, Any]:
         """Return what the dialect goes by, but for the secret options: `url`, `tenant` and `id` are among it.
 

@@ -63,6 +63,9 @@ def check_is_pushed_to(subscription: Subscription) -> None:
         raise Conflict(f"subscription {subscription.id} is unverified; POST …/verify starts the handshake")
     if subscription.status is Status.DISABLED:
         raise Conflict(f"subscription {subscription.id} is disabled; POST …/resume first")
+    if not subscription.is_served:
+        detail = "hear of it because its grant's user may not; PATCH …/grants/{grant} permits it"
+        raise Conflict(f"subscription {subscription.id} may not {detail}")
 
 
 def example_event(subscription: Subscription, served: Served, dialect: Dialect) -> Event:

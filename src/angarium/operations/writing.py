@@ -74,6 +74,7 @@ def owed_while(status: Status, kind: str) -> Owed:
 
 async def _write(context: Context, reach: Reach, present: Subscription | None, wanted: Subscription) -> Subscription:
     revision = present.revision if present else 0
+    wanted = replace(wanted, owed=_owed(wanted))
     await context.store.change(wanted, _version(present, wanted), revision=revision)
     written = replace(wanted, revision=revision + 1)
     await context.engine.changed(written)
@@ -96,10 +97,21 @@ def _version(present: Subscription | None, wanted: Subscription) -> Version | No
     return Version(wanted.number, 0, *terms)
 
 
+def _owed(subscription: Subscription) -> Owed:
+    """Return what a subscription is owed: nothing, so that what waits is not sent, while its grant permits nothing."""
+    if subscription.status not in {Status.ACTIVE, Status.PAUSED}:
+        return subscription.owed
+    is_barred = _narrowed(subscription).permitted == ()
+    return Owed.NOTHING if is_barred else owed_while(subscription.status, subscription.kind)
+
+
+def _narrowed(subscription: Subscription) -> Rule:
+    return dialect_of(subscription.dialect).narrow(subscription.rule, subscription.all_options)
+
+
 def _terms(subscription: Subscription) -> tuple[Owed, Rule, str]:
     """Return what decides which events are owed: the rule as far as the dialect can say, and the grant permits."""
-    dialect = dialect_of(subscription.dialect)
-    rule = dialect.narrow(subscription.rule, subscription.all_options)
+    rule = _narrowed(subscription)
     if rule.pattern:
         compile_pattern(rule.pattern)  # What a dialect adds may be too much; what cannot be compiled must not be kept.
     return subscription.owed, rule, subscription.dialect
