@@ -101,6 +101,7 @@ def test_any_success_will_do() -> None:
     [
         ({}, {"country": "", "time_format": "minute"}),
         ({"country": ""}, {"country": "", "time_format": "minute"}),
+        ({"country": " NO\n"}, {"country": "NO", "time_format": "minute"}),
         ({"country": "no", "time_format": "rfc3339"}, {"country": "NO", "time_format": "rfc3339"}),
     ],
 )

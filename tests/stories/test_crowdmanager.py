@@ -122,6 +122,15 @@ def test_either_media_type_is_taken_and_given(organization: Organization, hook: 
     assert plain.headers["content-type"] == PLAIN
 
 
+def test_a_body_need_not_say_that_it_is_json(organization: Organization, hook: Hook) -> None:
+    key = f"Basic {organization.key}"
+    wanted = {"subscriptions": {"event": "CustomerProfile", "url": hook.url}}
+    made = organization.ask("POST", SUBSCRIPTIONS, wanted, authorization=key, content_type="")
+    assert (made.status, made.headers["content-type"]) == (201, JSON_API)
+    form = "application/x-www-form-urlencoded"
+    assert form in error_of(organization.ask("POST", SUBSCRIPTIONS, wanted, authorization=key, content_type=form), 415)
+
+
 def test_subscriptions_are_listed_and_chosen_by_event(organization: Organization, hook: Hook) -> None:
     profiles = organization.subscribe(hook.url)["id"]
     stream = organization.subscribe(hook.url, event="StreamEntry", format=PLAIN)["id"]

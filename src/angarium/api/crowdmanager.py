@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native import shown as native
-from angarium.api.native.bodies import read_body
+from angarium.api.native.bodies import parse, read_body, read_bytes
 from angarium.core.jsontext import kind_of
 from angarium.core.moments import format_ms
 from angarium.core.scopes import Call, check
@@ -101,7 +101,7 @@ class _Api:
 
     async def create(self, request: Request) -> Response:
         reach, organization = await self._reach(request, Call.MANAGE_SUBSCRIPTIONS)
-        made = await self._pushes.create(reach, organization, _wanted(await read_body(request, FORMATS)))
+        made = await self._pushes.create(reach, organization, _wanted(await _body(request)))
         return _answer(request, {_TYPE: _brief(request, made)}, 201)
 
     async def show(self, request: Request) -> Response:
@@ -111,7 +111,7 @@ class _Api:
 
     async def change(self, request: Request) -> Response:
         reach, organization = await self._reach(request, Call.MANAGE_SUBSCRIPTIONS)
-        wanted = _wanted(await read_body(request, FORMATS))
+        wanted = _wanted(await _body(request))
         changed = await self._pushes.change(reach, organization, request.path_params["id"], wanted)
         return _answer(request, {_TYPE: _whole(request, changed)})
 
@@ -158,6 +158,13 @@ class _Api:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
+
+
+async def _body(request: Request) -> object:
+    """Return what a request's body holds; one that does not say what it is, is JSON."""
+    if request.headers.get("content-type", "").strip():
+        return await read_body(request, FORMATS)
+    return parse(await read_bytes(request) or b"{}")
 
 
 def _wanted(document: object) -> Wanted:

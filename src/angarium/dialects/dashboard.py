@@ -79,7 +79,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options complete; `FieldError` for one that is unknown, or a value that is none of its own."""
     check_known(options, ("country", "time_format"), dialect="dashboard")
     return {
-        "country": text_option(options, "country", "", length_max=_COUNTRY_MAX).upper(),
+        "country": text_option(options, "country", "", length_max=_COUNTRY_MAX).strip().upper(),
         "time_format": choice_option(options, "time_format", _TIMES),
     }
 
