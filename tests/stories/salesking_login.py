@@ -83,10 +83,7 @@ class Publisher:
         return self.get(f"/oauth/consent?request={request}&assertion={assertion}")
 
     def ticket(self, request: str, **claims: Any) -> str:
-        page = page_of(self.consent(request, self.assertion(request, **claims)), 200)
-        found = re.search(r'name="ticket" value="([^"]+)"', page)
-        assert found, page
-        return unescape(found[1])
+        return ticket_of(self.consent(request, self.assertion(request, **claims)))
 
     def answer(self, ticket: str, answer: str = "allow") -> Reply:
         return self.app.post_form("/oauth/consent", {"ticket": ticket, "answer": answer})
@@ -120,3 +117,11 @@ def page_of(reply: Reply, status: int) -> str:
     assert reply.headers["referrer-policy"] == "no-referrer"
     assert reply.headers["cache-control"] == "no-store"
     return reply.body.decode()
+
+
+def ticket_of(reply: Reply) -> str:
+    """Return the ticket that a page asking for consent holds."""
+    page = page_of(reply, 200)
+    found = re.search(r'name="ticket" value="([^"]+)"', page)
+    assert found, page
+    return unescape(found[1])

@@ -14,7 +14,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from tests.stories.calling import Project, event
 from tests.stories.receiving import Hook, Receiver
 from tests.stories.salesking import COMPANY, USER, Api, App
-from tests.stories.salesking_login import KEY, LOGIN, SCOPE, Publisher, page_of
+from tests.stories.salesking_login import KEY, LOGIN, SCOPE, Publisher, page_of, ticket_of
 from tests.stories.serving import Server
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B.
@@ -146,6 +146,23 @@ def test_what_an_app_asks_wrongly_it_is_told(publisher: Publisher, query: dict[s
     said = parse_qs(urlsplit(reply.headers["location"]).query)
     assert reply.headers["location"].startswith(publisher.app.redirect_uri)
     assert (said["error"], said["state"]) == ([error], ["s&1"])
+
+
+def test_addresses_in_letters_of_any_language_lead_on(publisher: Publisher) -> None:
+    project = publisher.project
+    login = {"url": "https://例え.example/?ä=1", "key": KEY}
+    project.client.call("PATCH", project.path, {"settings": {"login": login}}).expect(200)
+    home = {"url": "https://例え.example/", "redirect_uri": "https://例え.example/zurück"}
+    app = project.post("apps", {"name": "例え", **home}, status=201)
+    reply = publisher.authorize(client_id=app["id"], redirect_uri=home["redirect_uri"])
+    assert reply.status == 302, reply
+    address, _, request = reply.headers["location"].partition("&request=")
+    assert address == "https://xn--r8jz45g.example/?%C3%A4=1"
+    consented = publisher.consent(request, publisher.assertion(request))
+    assert "It lives at https://xn--r8jz45g.example." in page_of(consented, 200)
+    assert "form-action 'self' https://xn--r8jz45g.example" in consented.headers["content-security-policy"]
+    ticket = ticket_of(consented)
+    assert publisher.answer(ticket).headers["location"].startswith("https://xn--r8jz45g.example/zur%C3%BCck?code=")
 
 
 def test_without_a_login_an_app_is_sent_back(publisher: Publisher) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64decode
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote_plus
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, Response
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native.bodies import read_bytes
 from angarium.api.salesking_routes import route
+from angarium.core.addressing import parse
 from angarium.core.scopes import Call as Needed
 from angarium.core.scopes import check
 from angarium.errors import Busy, FieldError, Forbidden, NotFound, RateExceeded, StoreAway, Unauthorized
@@ -73,9 +74,8 @@ class _Api:
     async def ask(self, request: Request) -> Response:
         query = _query(request)
         consent = await self._consents.ask(_served(request), query.get("request", ""), query.get("assertion", ""))
-        returns = urlsplit(consent.returns_to)
         page = _consent_page(consent, f"{request.scope['root_path']}/oauth/consent")
-        return _page(page, form_action=f"'self' {returns.scheme}://{returns.netloc}")
+        return _page(page, form_action=f"'self' {parse(consent.returns_to).origin}")
 
     async def answer(self, request: Request) -> Response:
         form = await _form(request)
@@ -246,11 +246,11 @@ button[value=allow] { background: #0a6; border-color: #0a6; color: #fff; }
 
 
 def _consent_page(consent: Consent, action: str) -> str:
-    home = urlsplit(consent.app.url)
+    home = parse(consent.app.url).origin
     rights = "".join(f"<li>{escape(right)}</li>" for right in consent.rights)
     return (
         f"<h1>{escape(consent.app.name)} asks for access</h1>"
-        f'<p class="from">It lives at {escape(f"{home.scheme}://{home.netloc}")}. '
+        f'<p class="from">It lives at {escape(home)}. '
         f"You are {escape(consent.user)} of {escape(consent.tenant)}.</p>"
         f"<p>It wants to</p><ul>{rights}</ul>"
         f'<form method="post" action="{escape(action)}">'

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from angarium.core.addressing import parse
 from angarium.errors import FieldError, NotFound
 from angarium.model.registry import App
 from angarium.operations.binding import bring_up_to_date, open_app_secret
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from angarium.store.contract import Listing, Page
 
 PREFIX: Final = "app_"
-_URL_MAX: Final = 2048
 _SECRET_MIN, _SECRET_MAX = 8, 256
 
 
@@ -115,15 +114,8 @@ def _new_secret(given: str | None) -> str:
 
 def _check_url(text: str, field: str) -> str:
     """Return an app's own address, which nobody here calls; `FieldError` unless it is http or https, and whole."""
-    if len(text) > _URL_MAX:
-        raise FieldError(field, f"is {len(text)} characters long, expected at most {_URL_MAX}")
     try:
-        parts = urlsplit(text)
-        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_whole = False
-    else:
-        is_whole = is_whole and "@" not in parts.netloc
-    if not is_whole or "#" in text or "\\" in text or not text.isprintable() or " " in text:
-        raise FieldError(field, f"is {text[:80]!r}, expected an address such as https://app.example.com/hooks")
+        parse(text)
+    except FieldError as error:
+        raise FieldError(field, error.detail) from error
     return text

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Struct
 
+from angarium.core.addressing import parse
 from angarium.core.granting import read_scope
 from angarium.errors import AngariumError, FieldError, NotFound, SecretKeyWrong
 from angarium.operations.apps import find_app, is_secret_of
@@ -243,8 +244,8 @@ def back(returns_to: str, state: str | None, **said: str) -> str:
 
 
 def with_query(url: str, query: Mapping[str, str]) -> str:
-    """Return an address with more in its query."""
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+    """Return an address with more in its query, in ASCII as a header needs it."""
+    return f"{parse(url).url}{'&' if '?' in url else '?'}{urlencode(query)}"
 
 
 def _context(served: Served, kind: str) -> bytes:

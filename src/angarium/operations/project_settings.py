@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from angarium.core.catalogue import is_url
+from angarium.core.addressing import parse
 from angarium.core.jsontext import kind_of
 from angarium.errors import FieldError
 from angarium.operations.terms import MASK
@@ -89,8 +89,12 @@ def _login(value: object, field: str) -> object:
 
 
 def _address(value: object, field: str) -> object:
-    if not isinstance(value, str) or not is_url(value):
+    if not isinstance(value, str):
         raise FieldError(field, f"is {kind_of(value)}, expected an address such as https://example.com/login")
+    try:
+        parse(value)
+    except FieldError as error:
+        raise FieldError(field, error.detail) from error
     return value
 
 

@@ -90,7 +90,7 @@ async def test_an_app_keeps_the_secret_that_it_is_given(native: Native) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "app", "ftp://x.y/", "https://u@x.y/", "https://x.y/#a", "https://x.y:0/", "https:///a"]
+    "url", ["", "app", "ftp://x.y/", "https://u@x.y/", "https://x.y/#a", "https://x.y:0/", "https:///a", "https://x;y/"]
 )
 async def test_an_app_has_an_address_of_its_own(native: Native, url: str) -> None:
     path = await native.project()
@@ -317,6 +317,7 @@ async def test_a_login_s_key_is_never_read_back(native: Native) -> None:
         ({"url": "https://example.com"}, "settings.login.key"),
         ({"key": "k" * 32}, "settings.login.url"),
         ({"url": "nowhere", "key": "k" * 32}, "settings.login.url"),
+        ({"url": "https://example.com/#in", "key": "k" * 32}, "settings.login.url"),
         ({"url": "https://example.com", "key": "short"}, "settings.login.key"),
         ({"url": "https://example.com", "key": "********"}, "settings.login.key"),
         ({"url": "https://example.com", "key": "k" * 32, "expires_in": 1}, "settings.login.expires_in"),
