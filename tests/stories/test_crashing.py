@@ -178,6 +178,24 @@ def test_a_delivery_that_was_retrying_goes_on_after_a_kill_with_the_same_id_and_
     assert len({request.body for request in hook.requests}) == 1
 
 
+def test_a_receiver_is_failing_since_the_same_moment_after_a_kill(serve: Callable[..., Server], hook: Hook) -> None:
+    server = serve(dev="1", time_scale="10")
+    project = server.project()
+    made = project.subscribe(hook.url, retry={"delays_s": [2] * 50})
+    project.publish(event(1))
+    project.wait_for("delivered")
+    hook.always(Answer(500))
+    project.publish(event(2))
+    hook.wait_for(4)
+
+    server.kill()
+    server.start()
+
+    shown = project.subscription(made["id"])
+    first, second, *_ = project.wait_for("retrying")[0]["attempts"]
+    assert first["at"] <= shown["failing_since"] < second["at"]
+
+
 def test_batches_keep_their_ids_and_members_over_a_kill(serve: Callable[..., Server], hook: Hook) -> None:
     server = serve(dev="1", time_scale="10")
     project = server.project()

@@ -9,8 +9,9 @@ from msgspec import Struct
 from angarium.engine.courier import Courier
 from angarium.engine.opened import ended, in_order, never_sent, objects_of, wait_s
 from angarium.engine.skipping import Skips
-from angarium.model.delivery import State
+from angarium.model.delivery import Origin, Settled, State
 from angarium.model.subscription import Owed
+from angarium.store.contract import DeliveryQuery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,7 @@ class Recovery:
 
     async def _adopt_opens(self, found: Recovered, rows: Sequence[Open]) -> None:
         objects = await objects_of(self._store, rows)
+        failed: dict[int, Open] = {}
         for row in rows:
             courier = await self._courier(row.key.subscription, found.positions.get(row.key.partition, 0))
             if courier is None:
@@ -81,6 +83,23 @@ class Recovery:
             waits_s = wait_s(row, courier.route.policy, self._now)
             courier.lane.adopt(row, objects.get(row.key, ()), self._now, wait_s=waits_s)
             courier.lane.breaker.start_slowly()
+            if row.attempts and row.origin is Origin.LANE:
+                failed.setdefault(row.key.subscription, row)
+        for number, row in failed.items():
+            await self._recall(self._lanes.couriers[number], row)
+
+    async def _recall(self, courier: Courier, row: Open) -> None:
+        """Have a lane know since when it is failing, which has no row of its own: by its oldest delivery's attempts."""
+        breaker = courier.lane.breaker
+        if breaker.failing_since_ms:
+            return
+        query = DeliveryQuery(
+            courier.route.subscription.project, subscription=row.key.subscription, state=State.DELIVERED
+        )
+        newest = (await self._store.deliveries(query, Page(limit=1))).data
+        well_ms = max((each.settled_ms for each in newest if isinstance(each, Settled)), default=0)
+        attempts = await self._store.attempts(row.key)
+        breaker.failing_since_ms = next((each.at_ms + each.took_ms for each in attempts if each.at_ms >= well_ms), 0)
 
     async def _courier(self, number: int, position: int) -> Courier | None:
         """Return a subscription's lane, made when it has none yet; None when nothing is to be sent any more.
