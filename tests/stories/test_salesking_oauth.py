@@ -198,6 +198,8 @@ def test_a_parameter_comes_once(publisher: Publisher) -> None:
         {"said_request": "another"},
         {"permissions": ["nonsense"]},
         {"permissions": "client.*"},
+        {"email": "jo@example.com\r\n"},
+        {"sub_domain": "a\0b"},
     ],
 )
 def test_an_assertion_that_does_not_hold_is_refused(publisher: Publisher, claims: dict[str, Any]) -> None:
@@ -388,6 +390,9 @@ def test_a_login_may_say_how_long_tokens_live(publisher: Publisher) -> None:
 def test_what_has_no_path_or_method_is_told_so(publisher: Publisher) -> None:
     assert publisher.get("/oauth/nothing").status == 404
     assert publisher.get("/oauth/revoke").status == 405
+    for method in ("PUT", "HEAD"):
+        reply = publisher.client.call(method, f"{publisher.base}/oauth/token", headers={"authorization": ""})
+        assert (reply.status, set(reply.headers["allow"].split(", "))) == (405, {"GET", "POST"})
 
 
 def test_looking_ahead_costs_nobody_their_code(publisher: Publisher) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -25,11 +24,11 @@ def route(path: str, calls: Calls, *, with_head: bool = True) -> Route:
     """
 
     async def answer(request: Request) -> Response:
-        if request.method == "HEAD" and not with_head:
-            raise HTTPException(405, headers={"allow": ", ".join(calls)})
         return await calls["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(path, answer, methods=list(calls))
+    found = Route(path, answer, methods=list(calls))
+    found.methods = found.methods if with_head else set(calls)
+    return found
 
 
 class Forked:

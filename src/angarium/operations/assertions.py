@@ -65,8 +65,8 @@ def read_assertion(text: str, *, key: bytes, project: str, request: str, now_ms:
     return User(
         name=_name(said.sub, "sub"),
         tenant=_name(said.tenant, "tenant"),
-        email=(said.email or "")[:_TEXT_MAX],
-        sub_domain=(said.sub_domain or "")[:_TEXT_MAX],
+        email=_text(said.email, "email"),
+        sub_domain=_text(said.sub_domain, "sub_domain"),
         permissions=check_permissions(said.permissions),
         jti=said.jti,
         until_ms=int(claims["exp"] + LEEWAY_S) * 1000,
@@ -76,7 +76,7 @@ def read_assertion(text: str, *, key: bytes, project: str, request: str, now_ms:
 def _signed(text: str, key: bytes) -> dict[str, Any]:
     try:
         return jwt.decode(text, OctKey.import_key(key), algorithms=["HS256"]).claims
-    except (JoseError, ValueError) as error:
+    except (JoseError, ValueError, RecursionError) as error:
         raise FieldError(_FIELD, f"is no JWT signed HS256 with the login's key ({type(error).__name__})") from error
 
 
@@ -100,3 +100,10 @@ def _name(value: str | int, claim: str) -> str:
     if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
         raise FieldError(_FIELD, f"has a {claim} that is no name of 1 to {NAME_MAX} characters")
     return name
+
+
+def _text(value: str | None, claim: str) -> str:
+    text = (value or "")[:_TEXT_MAX]
+    if not text.isprintable():
+        raise FieldError(_FIELD, f"has a {claim} with characters that cannot be shown")
+    return text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets as dice
 import string
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -60,7 +61,8 @@ async def check_bound(context: Context, reach: Reach, written: Subscription) -> 
         grant = await context.store.grant(number)
         app = await context.store.app(grant.app) if grant is not None else None
         if grant is None or app is None:
-            await remove_subscription(context, reach, written.id)
+            with suppress(NotFound):  # Whoever ended the grant may have removed it already.
+                await remove_subscription(context, reach, written.id)
             raise _no_grant(written)
         return await _bring_up_to_date(context, reach, written.id, grant, app)
 

@@ -348,17 +348,23 @@ async def test_a_change_that_changes_nothing_writes_nothing(native: Native, shop
 
 
 class Meddling:
-    """A store's `change`, before whose first writing of a subscription something else happens."""
+    """A store's `change`, before (or after) whose first writing of a subscription something else happens."""
 
-    def __init__(self, native: Native, method: str, path: str) -> None:
-        self.native, self.method, self.path = native, method, path
+    def __init__(self, native: Native, method: str, path: str, *, is_after: bool = False) -> None:
+        self.native, self.method, self.path, self.is_after = native, method, path, is_after
         self.change = native.store.change
 
     async def __call__(self, subscription: Subscription, version: Version | None, *, revision: int) -> int | None:
-        if revision == 0:
-            reply = await self.native.call(self.method, self.path)
-            assert reply.status in {200, 204}, reply
-        return await self.change(subscription, version, revision=revision)
+        if revision == 0 and not self.is_after:
+            await self.meddle()
+        offset = await self.change(subscription, version, revision=revision)
+        if revision == 0 and self.is_after:
+            await self.meddle()
+        return offset
+
+    async def meddle(self) -> None:
+        reply = await self.native.call(self.method, self.path)
+        assert reply.status in {200, 204}, reply
 
 
 async def test_a_secret_that_is_rotated_while_somebody_subscribes_signs(
@@ -372,10 +378,12 @@ async def test_a_secret_that_is_rotated_while_somebody_subscribes_signs(
     assert signs_with != shop.app["secret"].encode()
 
 
+@pytest.mark.parametrize("is_after", [False, True])
 async def test_a_grant_that_ends_while_somebody_subscribes_leaves_nothing_behind(
-    native: Native, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    native: Native, shop: Shop, monkeypatch: pytest.MonkeyPatch, *, is_after: bool
 ) -> None:
     grant = await shop.grant()
-    monkeypatch.setattr(native.store, "change", Meddling(native, "DELETE", f"/v1/projects/p/grants/{grant['id']}"))
+    path = f"/v1/projects/p/grants/{grant['id']}"
+    monkeypatch.setattr(native.store, "change", Meddling(native, "DELETE", path, is_after=is_after))
     assert (await shop.subscribe(grant)).fields() == ["options.grant"]
     assert (await native.call("GET", "/v1/projects/p/subscriptions")).expect(200)["data"] == []
