@@ -74,6 +74,13 @@ def test_a_new_address_must_pass_its_handshake_or_nothing_is_changed(project: Pr
     assert hook.requests[-1].path.endswith("?elsewhere")
 
 
+def test_why_a_challenge_failed_is_told_without_what_is_secret_of_the_request(project: Project, hook: Hook) -> None:
+    project.create(dialect="radiomanager", settings={"verification": "challenge"})
+    hook.answer = lambda request: Answer(body=f"your key is {request.headers['api-key']}".encode())
+    made = project.subscribe(hook.url, options={"api_key": "k3y-of-station-1"})
+    assert (made["state"], "your key is ********" in made["reason"]) == ("unverified", True)
+
+
 def test_the_cloudevents_handshake_asks_by_options(project: Project, hook: Hook) -> None:
     project.create(settings={"verification": "cloudevents"})
     made = project.subscribe(hook.url)

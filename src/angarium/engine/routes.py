@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from angarium.core import policy as policies
 from angarium.core.coalescing import fold, lacking
+from angarium.core.masking import Masking
 from angarium.dialects.dialect import Body, Item, Sealed, Signing
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.model.event import Kind
 from angarium.model.subscription import Coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from angarium.clock import Moment
     from angarium.core.effects import Delivery
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 _NEVER_MS = 1 << 62
-_MASK = b"********"
-_PRIVATE_MIN = 4  # What is shorter stands in any text by chance.
 _NO_STATES: Mapping[int, bytes] = MappingProxyType({})
 
 
@@ -40,7 +38,7 @@ class Route:
         "_changes_ms",
         "_current",
         "_headers",
-        "_private",
+        "_masking",
         "_secrets",
         "allow_http",
         "dialect",
@@ -76,7 +74,7 @@ class Route:
             for secret in subscription.secrets
         ]
         self.options = {**subscription.all_options, **_opened(subscription, vault)}
-        self._private = _private(self._headers, {name: self.options[name] for name in subscription.sealed})
+        self._masking = Masking((*self._headers.values(), *(self.options[name] for name in subscription.sealed)))
         self._current: tuple[bytes, ...] = ()
         self._changes_ms = 0
 
@@ -91,10 +89,7 @@ class Route:
 
     def without_secrets(self, answer: bytes) -> bytes:
         """Return an answer with what is secret of the request, which some receivers echo, masked."""
-        for text in self._private:
-            if text in answer:
-                answer = answer.replace(text, _MASK)
-        return answer
+        return self._masking.mask(answer)
 
     def lacking(self, delivery: Delivery, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries of a delivery in whose place the state of their objects must be sent."""
@@ -159,17 +154,3 @@ def _opened(subscription: Subscription, vault: Vault) -> dict[str, str]:
     """Return the dialect's secret options in plain text."""
     context = b"option:%d" % subscription.number
     return {name: vault.open(sealed, context=context).decode() for name, sealed in subscription.sealed.items()}
-
-
-def _private(*told: Mapping[str, str]) -> tuple[bytes, ...]:
-    """Return what of a request is secret, the longest first, for one may hold another."""
-    texts = {text.encode() for values in told for text in values.values() if len(text) >= _PRIVATE_MIN}
-    spelt = {each for text in texts for each in (text, *_in_base64(text)) if len(each) >= _PRIVATE_MIN}
-    return tuple(sorted(spelt, key=len, reverse=True))
-
-
-def _in_base64(text: bytes) -> Iterator[bytes]:
-    """Yield what stands of a text in base64url that holds it, whatever is around it: some dialects send it so."""
-    for before in range(3):
-        whole = urlsafe_b64encode(bytes(before) + text)
-        yield whole[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from angarium.core.handshakes import REQUEST_ORIGIN, challenge_body, check_challenge, check_origin, origin_request
+from angarium.core.masking import Masking
 from angarium.core.policy import resolve
 from angarium.dialects.dialect import Body, Signing
 from angarium.dialects.registry import dialect as dialect_of
@@ -125,7 +126,16 @@ class Handshakes:
         )
         body = Body(challenge_body(challenge), "application/json")
         answer = await self._post(project, subscription, dialect_of(subscription.dialect).sign(body, signing))
-        return check_challenge(answer, challenge) if isinstance(answer, Response) else _silence(answer)
+        if not isinstance(answer, Response):
+            return _silence(answer)
+        problem = check_challenge(answer, challenge)
+        return problem and check_challenge(self._masked(subscription, answer), challenge)
+
+    def _masked(self, subscription: Subscription, answer: Response) -> Response:
+        """Return an answer that may be shown: some receivers echo the request, with what is secret of it."""
+        vault = self._context.vault
+        secrets_ = (*open_headers(vault, subscription).values(), *open_options(vault, subscription).values())
+        return replace(answer, body=Masking(secrets_).mask(answer.body))
 
     async def _ask_origin(self, project: Project, subscription: Subscription) -> str | None:
         headers = open_headers(self._context.vault, subscription)
