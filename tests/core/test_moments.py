@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angarium.core.moments import format_ms, format_us, parse_ms, parse_us
+from angarium.core.moments import digits_of, format_ms, format_us, parse_ms, parse_us
 from angarium.errors import FieldError
 
 NOON = 1795348800  # 2026-11-22T12:00:00Z
@@ -33,6 +33,19 @@ MOMENTS = st.datetimes(timezones=st.just(UTC)).map(
 )
 def test_a_moment_is_written_with_the_fewest_digits_that_say_it(moment_us: int, expected: str) -> None:
     assert format_us(moment_us) == expected
+
+
+@pytest.mark.parametrize(
+    ("fraction_us", "digits", "expected"),
+    [(0, 0, "Z"), (0, 3, ".000Z"), (0, 6, ".000000Z"), (7000, 3, ".007Z"), (7000, 6, ".007000Z"), (7, 3, ".000007Z")],
+)
+def test_a_moment_may_be_written_with_more_digits_than_it_needs(fraction_us: int, digits: int, expected: str) -> None:
+    assert format_us(NOON * 1_000_000 + fraction_us, digits=digits) == f"2026-11-22T12:00:00{expected}"
+
+
+@given(MOMENTS)
+def test_as_many_digits_are_needed_as_are_written(moment_us: int) -> None:
+    assert format_us(moment_us, digits=digits_of(moment_us)) == format_us(moment_us)
 
 
 def test_milliseconds_are_written_like_microseconds() -> None:

@@ -139,16 +139,28 @@ def test_every_occurrence_of_an_object_in_a_batch_shows_the_same(happened: list[
 @given(st.lists(st.integers(NOON_US - 10_000, NOON_US + 10_000), min_size=1, max_size=20))
 def test_event_times_grow_strictly_within_a_batch(moments_us: list[int]) -> None:
     found = pushed(batch(*(item(event(occurred_us=moment)) for moment in moments_us)))
-    times = [datetime.fromisoformat(each["eventTime"]) for each in found]
+    texts = [each["eventTime"] for each in found]
+    times = [datetime.fromisoformat(text) for text in texts]
     assert times == sorted(set(times))
+    assert texts == sorted(texts), "receivers compare them as texts too"
 
 
 def test_events_of_one_moment_are_a_millisecond_apart() -> None:
     found = pushed(batch(item(event()), item(event(object_id="50")), item(event(object_id="51"))))
     assert [each["eventTime"] for each in found] == [
-        "2026-11-22T12:00:00Z",
+        "2026-11-22T12:00:00.000Z",
         "2026-11-22T12:00:00.001Z",
         "2026-11-22T12:00:00.002Z",
+    ]
+
+
+def test_a_moment_at_either_end_of_time_is_told_as_it_is() -> None:
+    first, last = -62_135_596_800_000_000, 253_402_300_799_999_000
+    found = pushed(batch(item(event(occurred_us=first)), *[item(event(occurred_us=last))] * 2))
+    assert [each["eventTime"] for each in found] == [
+        "0001-01-01T00:00:00.000000Z",
+        "9999-12-31T23:59:59.999000Z",
+        "9999-12-31T23:59:59.999999Z",
     ]
 
 

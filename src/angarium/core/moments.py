@@ -21,14 +21,21 @@ _FORM = re.compile(
 _LENGTH_MAX = 64
 
 
-def format_us(moment_us: int) -> str:
-    """Return microseconds since the epoch (years 1 to 9999) as RFC 3339."""
+def format_us(moment_us: int, *, digits: int = 0) -> str:
+    """Return microseconds since the epoch (years 1 to 9999) as RFC 3339, with at least so many digits of a fraction."""
     second, fraction = divmod(moment_us, 1_000_000)
-    if fraction == 0:
+    if fraction == 0 and digits == 0:
         return f"{_second(second)}Z"
-    if fraction % 1000 == 0:
+    if fraction % 1000 == 0 and digits <= 3:
         return f"{_second(second)}.{fraction // 1000:03d}Z"
     return f"{_second(second)}.{fraction:06d}Z"
+
+
+def digits_of(moment_us: int) -> int:
+    """Return how many digits of a fraction it takes to write a moment: 0, 3 or 6."""
+    if moment_us % 1_000_000 == 0:
+        return 0
+    return 3 if moment_us % 1000 == 0 else 6
 
 
 def format_ms(moment_ms: int) -> str:

@@ -24,7 +24,7 @@ from msgspec.json import Encoder
 
 from angarium import __version__
 from angarium.core.judging import judge_by_status
-from angarium.core.moments import format_us
+from angarium.core.moments import digits_of, format_us
 from angarium.core.vocabulary import narrowed
 from angarium.dialects.dialect import Body, Dialect, Handshake, Traits
 from angarium.errors import FieldError
@@ -33,7 +33,7 @@ from angarium.model.subscription import Batch, Coalesce, Ordering, Policy, Retry
 from angarium.model.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from angarium.dialects.dialect import Item, Sealed, Signing
     from angarium.model.wire import Response
@@ -58,6 +58,7 @@ _CHARSET: Final = "iso-8859-2"
 _UNSAYABLE: Final = re.compile(f"[^{re.escape(bytes(range(256)).decode(_CHARSET))}]")
 _USER_AGENT: Final = f"Angarium/{__version__}"
 _MILLISECOND_US: Final = 1000
+_LATEST_US: Final = 253_402_300_799_999_999  # The last that can be written, at the end of 9999.
 
 _json = Encoder().encode
 
@@ -65,12 +66,12 @@ _json = Encoder().encode
 def encode(sealed: Sealed, options: Mapping[str, Any]) -> Body:
     """Return a delivery's body, an array of push items, in the format and character set of the subscription."""
     last = {(item.event.object, item.event.object_id): item.event.action for item in sealed.items}
-    written, before_us = [], 0
-    for item in sealed.items:
-        event_us = max(_occurred_us(item), before_us + _MILLISECOND_US)
+    written, moments_us = [], _growing(sealed.items)
+    digits = max(map(digits_of, moments_us))  # The same for all, so that they are in order as texts too.
+    for item, moment_us in zip(sealed.items, moments_us, strict=True):
         final = last[item.event.object, item.event.object_id] if item.state is not None else item.event.action
-        written.append(_push_item(item, event_us, options, is_removed=final == _ENDS))
-        before_us = event_us
+        event_time = format_us(moment_us, digits=digits)
+        written.append(_push_item(item, event_time, options, is_removed=final == _ENDS))
     content, content_type = b"[%b]" % b",".join(written), options.get("format", JSON_API)
     if options.get("url", "").endswith(OBSOLETE_CHARSET):
         return Body(_obsolete(content), f"{content_type}; charset={_CHARSET}")
@@ -79,7 +80,7 @@ def encode(sealed: Sealed, options: Mapping[str, Any]) -> Body:
 
 def encode_item(item: Item, options: Mapping[str, Any]) -> bytes:
     """Return one event as a push item."""
-    return _push_item(item, _occurred_us(item), options, is_removed=item.event.action == _ENDS)
+    return _push_item(item, format_us(_occurred_us(item)), options, is_removed=item.event.action == _ENDS)
 
 
 def sign(body: Body, signing: Signing) -> Request:
@@ -137,14 +138,14 @@ def _check_answer(response: Response) -> str | None:
     return None if response.status == 200 else f"answered {response.status} to the validation, expected 200"
 
 
-def _push_item(item: Item, event_us: int, options: Mapping[str, Any], *, is_removed: bool) -> bytes:
+def _push_item(item: Item, event_time: str, options: Mapping[str, Any], *, is_removed: bool) -> bytes:
     event = item.event
     operation = ACTIONS.get(event.action, "replace").encode()
     data = event.data if item.state is None else item.state
     return b'{"operation":"%b","path":%b,"eventTime":"%b","value":%b,"contentType":%b}' % (
         operation,
         _json(event.url),
-        format_us(event_us).encode(),
+        event_time.encode(),
         _value(data, options) if data and not is_removed else b"null",
         _json(event.object),
     )
@@ -152,6 +153,17 @@ def _push_item(item: Item, event_us: int, options: Mapping[str, Any], *, is_remo
 
 def _value(data: bytes, options: Mapping[str, Any]) -> bytes:
     return data if options.get("value_as") == "object" else _json(data.decode())
+
+
+def _growing(items: Sequence[Item]) -> list[int]:
+    """Return when each event occurred, in microseconds; what would not be later than the one before is made so."""
+    moments_us: list[int] = []
+    for item in items:
+        moment_us = _occurred_us(item)
+        if moments_us:
+            moment_us = max(moment_us, min(moments_us[-1] + _MILLISECOND_US, _LATEST_US))
+        moments_us.append(moment_us)
+    return moments_us
 
 
 def _occurred_us(item: Item) -> int:
