@@ -146,9 +146,12 @@ async def _open_engine(settings: Settings, clock: Clock, store: Store, stack: co
     await sender.open()
     stack.push_async_callback(sender.close)
     engine = LogEngine(store=store, sender=sender, clock=clock, ids=ids, vault=vault, settings=settings)
+    context = Context(settings, clock, ids, vault, store, sender, engine)
+    # What has expired while nobody looked must not be sent first.
+    await Expiry(context, Projects(context)).sweep_all()
     await engine.open()
     stack.push_async_callback(engine.close, within_s=float(settings.stop_s))
-    return Context(settings, clock, ids, vault, store, sender, engine)
+    return context
 
 
 async def _answer(context: Context, plug: socket.socket, stack: contextlib.AsyncExitStack) -> Address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from itertools import count
@@ -382,6 +383,27 @@ def test_an_expired_token_s_subs_are_removed(app: App, hook: Hook) -> None:
     assert api.call("GET", "subs").status == 401
     app.project.publish(happened("c1", "client.update", data={"id": "c1"}))
     assert hook.requests == []
+
+
+def test_a_token_that_has_expired_while_the_server_was_down_is_not_sent(
+    serve: Any, receiver: Receiver, hook: Hook, hooks: Any
+) -> None:
+    server = serve(dev="1", time_scale="100")
+    app = App(server.project("shop").create(dialect="salesking"), f"http://127.0.0.1:{receiver.port}")
+    stays = hooks()
+    app.granted(scope=ALL).subscribe("client.update", stays)
+    granted = time.monotonic()
+    app.granted(scope=ALL, expires_in=2).subscribe("client.update", hook)
+    hook.always(Answer(500))
+    stays.always(Answer(500))
+    app.project.publish(*(happened(f"c{number}", "client.update", data={}) for number in range(5)))
+    app.project.wait_for("retrying", number=10)
+    server.kill()
+    sent, also = len(hook.requests), len(stays.requests)
+    time.sleep(max(0.0, granted + 2.1 - time.monotonic()))
+    server.start()
+    stays.wait_for(also + 5)
+    assert len(hook.requests) == sent
 
 
 def test_a_rotated_secret_signs_the_next_push(app: App, api: Api, hook: Hook) -> None:

@@ -40,6 +40,11 @@ class Expiry:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    async def sweep_all(self) -> None:
+        """End all grants that have expired."""
+        while await self.sweep() == _AT_ONCE:
+            pass
+
     async def sweep(self) -> int:
         """End some grants that have expired; return how many."""
         now_ms = self._context.clock.now().wall_ms
