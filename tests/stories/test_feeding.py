@@ -13,6 +13,7 @@ import pytest
 
 from tests.stories.calling import Project, event, server_sent
 from tests.stories.receiving import Answer, Hook
+from tests.stories.waiting import eventually
 
 
 def _publish_many(project: Project, number: int) -> list[str]:
@@ -198,3 +199,12 @@ def test_the_feeds_of_all_tenants_are_apart(project: Project, hooks: Callable[[]
 
     for tenant, subscription in feeds.items():
         assert [item["id"] for item in project.feed(subscription)] == ids[tenant]
+
+
+def test_the_feed_of_who_is_gone_says_what_its_dialect_can(project: Project, hook: Hook) -> None:
+    made = project.subscribe(hook.url, dialect="dashboard")
+    hook.always(Answer(410))
+    project.publish(event())
+    eventually(lambda: project.subscription(made["id"])["state"] == "disabled")
+    project.publish(event(type_="item.recover"), event(type_="item.delete"))
+    assert [entry["type"] for entry in project.feed(made["id"])] == ["item.update", "item.delete"]

@@ -332,6 +332,20 @@ def test_what_waits_is_not_sent_any_more_once_the_user_may_not_see_it(app: App, 
     assert [app.read(request)["obj"]["client"]["n"] for request in hook.wait_for(2)] == [0, 4]
 
 
+def test_a_receiver_that_is_gone_learns_nothing_that_its_user_may_not_see(app: App, api: Api, hook: Hook) -> None:
+    api.subscribe("client.update", hook)
+    gate = threading.Event()
+    hook.always(Answer(410, gate=gate))
+    app.project.publish(happened("c1", "client.update", data={"n": 1}))
+    hook.wait_for(1)
+    app.project.client.call("PATCH", f"{app.project.path}/grants/{api.grant}", {"permissions": []}).expect(200)
+    gate.set()
+    [listed] = app.project.all("subscriptions")
+    app.project.wait_for("exhausted")
+    app.project.publish(happened("c1", "client.update", data={"n": 2}))
+    assert [entry["body"]["obj"]["client"] for entry in app.project.feed(listed["id"])] == [{"n": 1}]
+
+
 def test_what_the_user_may_not_see_any_more_is_not_sent_again(app: App, api: Api, hook: Hook) -> None:
     project = app.project
     api.subscribe("client.update", hook)

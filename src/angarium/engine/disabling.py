@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, StoreAway
 from angarium.model.subscription import Owed, Status, Subscription, Version
 from angarium.telemetry import SUBSCRIPTION_DISABLED, emit
@@ -19,11 +20,11 @@ _AWAY_S = 0.5
 
 
 async def disable(store: Store, clock: Clock, number: int, reason: str) -> Subscription | None:
-    """Return the subscription as it is now; None when it was disabled or deleted. Waits while the store is away."""
+    """Return the subscription as it is now; None when it is sent nothing any more. Waits while the store is away."""
     while True:
         try:
             now = await store.subscription(number)
-            if now is None or now.status is Status.DISABLED:
+            if now is None or not now.is_served:
                 return None
             return await _write(store, now, reason, max(now.updated_ms, clock.now().wall_ms))
         except Conflict:
@@ -34,7 +35,8 @@ async def disable(store: Store, clock: Clock, number: int, reason: str) -> Subsc
 
 async def _write(store: Store, now: Subscription, reason: str, now_ms: int) -> Subscription:
     changed = replace(now, status=Status.DISABLED, owed=Owed.FEED, reason=reason, updated_ms=now_ms)
-    version = Version(now.number, 0, Owed.FEED, now.rule, now.dialect)
+    rule = dialect_of(now.dialect).narrow(now.rule, now.all_options)
+    version = Version(now.number, 0, Owed.FEED, rule, now.dialect)
     await store.change(changed, version, revision=now.revision)
     emit(SUBSCRIPTION_DISABLED, subscription=now.id, project=now.project, tenant=now.tenant, reason=reason)
     return changed
