@@ -20,11 +20,12 @@ from starlette.routing import Route
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native import shown as native
 from angarium.api.native.bodies import parse, read_body, read_bytes
+from angarium.api.problems import retry_after_s
 from angarium.core.jsontext import kind_of
 from angarium.core.moments import format_ms
 from angarium.core.scopes import Call, check
 from angarium.dialects.crowdmanager import FORMATS, JSON_API, PLAIN
-from angarium.errors import Busy, FieldError, RateExceeded, Unauthorized
+from angarium.errors import Busy, FieldError, RateExceeded, StoreAway, Unauthorized
 from angarium.operations.crowdmanager import Pushes, Wanted
 from angarium.operations.exporting import ExportAsked, Exports
 from angarium.operations.feeds import Feeds
@@ -265,8 +266,8 @@ def _refuse(request: Request, error: Exception) -> Response:
             headers.update(error.headers or {})
         case Unauthorized():
             headers["www-authenticate"] = "Basic"
-        case RateExceeded(retry_after_s=seconds) | Busy(retry_after_s=seconds):
-            headers["retry-after"] = str(seconds)
+        case RateExceeded() | Busy() | StoreAway():
+            headers["retry-after"] = str(retry_after_s(error))
         case _ if status == 422:
             status = 400
         case _:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native.bodies import parse, read_bytes
+from angarium.api.problems import retry_after_s
 from angarium.core.scopes import Call
 from angarium.errors import Busy, FieldError, Malformed, RateExceeded, StoreAway, Unauthorized
 from angarium.operations.dashboard import Registrations
@@ -104,8 +105,8 @@ def _refuse(_: Request, error: Exception) -> Response:
             headers.update(error.headers or {})
         case FieldError(field=field, detail=detail) if field:
             text = f"field '{field.removeprefix('options.')}' {detail}"
-        case RateExceeded(retry_after_s=seconds) | Busy(retry_after_s=seconds):
-            headers["retry-after"] = str(seconds)
+        case RateExceeded() | Busy() | StoreAway():
+            headers["retry-after"] = str(retry_after_s(error))
         case Unauthorized():
             headers["www-authenticate"] = "Bearer"
         case _:

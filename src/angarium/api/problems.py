@@ -46,15 +46,18 @@ def problem(error: Exception) -> Reply:
             return as_reply(status, str(error), faults=[{"field": field, "detail": detail}])
         case errors.BadCursor():
             return as_reply(status, str(error), faults=[{"field": "after", "detail": str(error)}])
-        case Busy(retry_after_s=seconds) | RateExceeded(retry_after_s=seconds):
-            headers.append(("retry-after", str(seconds)))
-        case StoreAway():
-            headers.append(("retry-after", str(_STORE_AWAY_S)))
+        case Busy() | RateExceeded() | StoreAway():
+            headers.append(("retry-after", str(retry_after_s(error))))
         case errors.Unauthorized():
             headers.append(("www-authenticate", "Bearer"))
         case _:
             pass
     return as_reply(status, str(error), headers=headers)
+
+
+def retry_after_s(error: Busy | RateExceeded | StoreAway) -> int:
+    """Return in how many seconds it is worth asking again."""
+    return _STORE_AWAY_S if isinstance(error, StoreAway) else error.retry_after_s
 
 
 def status_of(error: Exception) -> int:

@@ -18,10 +18,11 @@ from starlette.responses import Response
 
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native.bodies import parse, read_bytes
+from angarium.api.problems import retry_after_s
 from angarium.api.salesking_oauth import PREFIX, build_oauth
 from angarium.api.salesking_routes import Forked, route
 from angarium.core.moments import format_us
-from angarium.errors import Busy, FieldError, Malformed, RateExceeded, Unauthorized
+from angarium.errors import Busy, FieldError, Malformed, RateExceeded, StoreAway, Unauthorized
 from angarium.operations.salesking import SubInvalid, Subs, channel_of
 
 if TYPE_CHECKING:
@@ -234,8 +235,8 @@ def _refuse(_: Request, error: Exception) -> Response:
             faults = list(error.faults)
         case FieldError(field=field, detail=detail) if field:
             faults = [(field, detail)]
-        case RateExceeded(retry_after_s=seconds) | Busy(retry_after_s=seconds):
-            headers["retry-after"] = str(seconds)
+        case RateExceeded() | Busy() | StoreAway():
+            headers["retry-after"] = str(retry_after_s(error))
         case Unauthorized():
             headers["www-authenticate"] = 'Bearer realm="api"'
         case _:

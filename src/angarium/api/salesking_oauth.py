@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 
 from angarium.api.answering import Answering, status_of_error
 from angarium.api.native.bodies import read_bytes
+from angarium.api.problems import retry_after_s
 from angarium.api.salesking_routes import route
 from angarium.core.addressing import parse
 from angarium.core.scopes import Call as Needed
@@ -224,7 +225,7 @@ def _refuse(request: Request, error: Exception) -> Response:
         case Unauthorized():
             code, headers = "invalid_client", {"www-authenticate": "Bearer"}
         case RateExceeded() | Busy() | StoreAway():
-            code, headers = "temporarily_unavailable", {"retry-after": str(getattr(error, "retry_after_s", 2))}
+            code, headers = "temporarily_unavailable", {"retry-after": str(retry_after_s(error))}
         case _ if status == 500:
             code, text = "server_error", "the server has a fault here"
         case _:
