@@ -40,6 +40,7 @@ from angarium.store.paging import select, window
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from angarium.dialects.dialect import Dialect
     from angarium.engine.contract import LaneView
     from angarium.operations.context import Context
     from angarium.operations.reach import Reach
@@ -219,7 +220,7 @@ class Subscriptions:
         async def edit(present: Subscription) -> Subscription:
             dialect, now_ms = dialect_of(present.dialect), self._context.clock.now().wall_ms
             if not present.secrets and not dialect.traits.makes_secret and secret is None:
-                raise Conflict(f"subscription {id_} has no secret, its dialect {dialect.name} signs without")
+                raise Conflict(f"subscription {id_} has no secret that is rotated; {_where_secrets_are(dialect)}")
             new = make_secret(self._context.vault, present.number, dialect, present.options, given=secret)
             shown[:] = [new.shown]
             until_ms = now_ms + overlap_s * 1000
@@ -370,6 +371,13 @@ def _same(known: dict[str, str], name: str) -> tuple[str, ...]:
 def _has_other_handshake(present: Subscription, wanted: Subscription) -> bool:
     """Say whether another dialect verifies in a way of its own."""
     return wanted.dialect != present.dialect and dialect_of(wanted.dialect).handshake is not None
+
+
+def _where_secrets_are(dialect: Dialect) -> str:
+    names = " and ".join(f"options.{name}" for name in dialect.traits.secret_options)
+    if names:
+        return f"its dialect {dialect.name} has {names}, which PATCH changes"
+    return f"its dialect {dialect.name} has none of its own"
 
 
 def _needs_secret(present: Subscription, wanted: Subscription) -> bool:

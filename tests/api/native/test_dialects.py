@@ -108,6 +108,19 @@ async def test_what_radiomanager_cannot_do_is_refused(native: Native, members: d
     assert (await native.call("POST", ALL, {"url": "https://example.com/hook", **members})).fields() == [field]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "options", "where"),
+    [("radiomanager", KEY, "options.api_key and options.secret, which PATCH changes"), ("dashboard", {}, "none")],
+)
+async def test_who_has_no_secret_to_rotate_is_told_where_secrets_are(
+    native: Native, dialect: str, options: dict[str, str], where: str
+) -> None:
+    await native.project(dialect=dialect)
+    made = await native.subscribe(options=options)
+    problem = (await native.call("POST", f"{ALL}/{made['id']}/secret/rotate")).problem(409)
+    assert where in problem["detail"]
+
+
 async def test_radiomanager_s_policy_is_shown_resolved(native: Native) -> None:
     await native.project(dialect="radiomanager")
     made = await native.subscribe(options=KEY, types=["item.*", "item.import"], batch={"max_events": 1})
