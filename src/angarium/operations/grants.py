@@ -121,7 +121,10 @@ class Grants:
         async with self._context.granting:
             found = await self.get(reach, id_)
             changed = replace(found, grant=replace(found.grant, permissions=checked))
+            # Should this be cut short, the grant must not tell of what its subscriptions do not know.
+            await bring_up_to_date(self._context, reach, changed.grant, changed.app)
             await self._store.put_grant(changed.grant)
+            # Who was just changing one may have read the grant as it was.
             await bring_up_to_date(self._context, reach, changed.grant, changed.app)
         tell_changed(changed.grant, changed.app, by=reach.by)
         return changed

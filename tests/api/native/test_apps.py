@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from angarium.errors import StoreAway
 from angarium.model.subscription import Subscription, Version
 from angarium.operations.binding import subscriptions_on
 from angarium.operations.expiring import Expiry
@@ -280,6 +281,24 @@ async def test_a_rotated_secret_signs_the_next_push_alone(native: Native, shop: 
     assert shop.signs_with(await shop.subscription(made["id"])) == (rotated.encode(),)
     assert (await native.call("POST", path, {"secret": "chosen by us"})).expect(200) == {"secret": "chosen by us"}
     assert shop.signs_with(await shop.subscription(made["id"])) == (b"chosen by us",)
+
+
+async def test_a_grant_is_shown_as_changed_only_once_its_subscriptions_follow(
+    native: Native, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = await shop.grant()
+    made = (await shop.subscribe(grant)).expect(201)
+    one = f"/v1/projects/p/grants/{grant['id']}"
+
+    async def change(*_: object, **__: object) -> None:
+        raise StoreAway("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(native.store, "change", change)
+        (await native.call("PATCH", one, {"permissions": []})).problem(503)
+    assert (await native.call("GET", one)).expect(200)["permissions"] is None
+    (await native.call("PATCH", one, {"permissions": []})).expect(200)
+    assert await shop.permitted(made["id"]) == ()
 
 
 async def test_a_deleted_app_takes_its_grants_and_subscriptions_along(native: Native, shop: Shop) -> None:
