@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from angarium.core.partitioning import partition_of
 from angarium.errors import StoreAway, StoreDamaged, StoreWrong
 from angarium.model.registry import Project
-from angarium.store.sqlite import SqliteStore, bodies
+from angarium.store import bodies
+from angarium.store.rows import entry_row, event_columns
+from angarium.store.sqlite import SqliteStore
 from angarium.store.sqlite.migrating import migrate
-from angarium.store.sqlite.rows import entry_row, event_columns
 from angarium.store.sqlite.statements import Migration, load_migrations
 from tests.store.values import NOON, PARTITION, PROJECT, TENANT, event, publish, subscription
 

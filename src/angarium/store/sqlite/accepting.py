@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from angarium.errors import KeyReused
 from angarium.store.contract import KEY_LASTS_MS, Publish, Receipt
-from angarium.store.sqlite.rows import pack_places, unpack_places
+from angarium.store.rows import pack_places, unpack_places
 from angarium.store.sqlite.statements import run_each
 
 if TYPE_CHECKING:

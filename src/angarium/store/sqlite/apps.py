@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from angarium.model.registry import App, Grant
+from angarium.store import bodies
 from angarium.store.paging import window
-from angarium.store.sqlite import bodies
 from angarium.store.sqlite.packed import Packed, by_number, number_of
 from angarium.store.sqlite.statements import first, run
 

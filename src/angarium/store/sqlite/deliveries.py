@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from angarium.model.delivery import LaneRow, Open, Settled, State
+from angarium.store import bodies
 from angarium.store.contract import Listing
 from angarium.store.paging import cut, select, window
-from angarium.store.sqlite import bodies
-from angarium.store.sqlite.file import File
-from angarium.store.sqlite.places import find
-from angarium.store.sqlite.rows import (
+from angarium.store.rows import (
     STATE_NUMBERS,
     STATES,
     Row,
@@ -21,6 +19,8 @@ from angarium.store.sqlite.rows import (
     open_row,
     settled_of,
 )
+from angarium.store.sqlite.file import File
+from angarium.store.sqlite.places import find
 from angarium.store.sqlite.settling import delete_settled, write_counts
 from angarium.store.sqlite.statements import SQL, first, run, run_each, value
 

@@ -10,10 +10,10 @@ from msgspec import json
 from angarium.core.partitioning import partition_of
 from angarium.errors import NotFound, StoreDamaged
 from angarium.model.event import Entry, Event, Kind, ObjectState
+from angarium.store.rows import entry_of
 from angarium.store.sqlite.folding import Folding, fold
 from angarium.store.sqlite.ledger import Numbers
 from angarium.store.sqlite.places import find, indexed_between
-from angarium.store.sqlite.rows import entry_of
 from angarium.store.sqlite.statements import Row, first, run, value
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
+from angarium.store import bodies
 from angarium.store.paging import cut
-from angarium.store.sqlite import bodies
 from angarium.store.sqlite.file import File
 from angarium.store.sqlite.statements import first, run, value
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import json
 
-from angarium.store.sqlite.rows import entry_of
+from angarium.store.rows import entry_of
 from angarium.store.sqlite.statements import run
 
 if TYPE_CHECKING:

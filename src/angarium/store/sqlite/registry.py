@@ -10,9 +10,9 @@ from angarium.errors import Conflict
 from angarium.model.event import Entry, Kind
 from angarium.model.registry import ApiKey, Job, Project, Tenant
 from angarium.model.subscription import Owed, Subscription, Version
+from angarium.store import bodies
 from angarium.store.contract import Listing
 from angarium.store.paging import window
-from angarium.store.sqlite import bodies
 from angarium.store.sqlite.folding import Folding, drop_objects, fold
 from angarium.store.sqlite.ledger import Numbers
 from angarium.store.sqlite.packed import Packed, by_name, by_number, number_of, read_page, scope_of

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from angarium.model.delivery import TEST_OFFSET
-from angarium.store.sqlite import bodies
-from angarium.store.sqlite.rows import (
+from angarium.store import bodies
+from angarium.store.rows import (
     STATE_NUMBERS,
     attempt_row,
     key_columns,

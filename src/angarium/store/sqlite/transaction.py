@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from angarium.model.event import Kind, Place
 from angarium.model.registry import Tenant
-from angarium.store.sqlite import bodies
+from angarium.store import bodies
+from angarium.store.rows import Row, entry_columns, entry_row, event_columns
 from angarium.store.sqlite.fresh import Appended
-from angarium.store.sqlite.rows import Row, entry_columns, entry_row, event_columns
 from angarium.store.sqlite.settling import Settling
 from angarium.store.sqlite.statements import first, run, run_each, value
 

@@ -47,7 +47,7 @@ _REASONS: tuple[str, ...] = (
 _REASON_NUMBERS: dict[str, int] = {str(reason): number for number, reason in enumerate(_REASONS)}
 
 
-class _Extra(Struct, array_like=True, frozen=True):
+class Extra(Struct, array_like=True, frozen=True):
     """What few entries have."""
 
     url: str = ""
@@ -100,13 +100,13 @@ class _AttemptBody(Struct, array_like=True, frozen=True):
 
 
 _pack = msgpack.Encoder().encode
-_read_extra = msgpack.Decoder(_Extra).decode
+_read_extra = msgpack.Decoder(Extra).decode
 _read_settled = msgpack.Decoder(_SettledRecord).decode
 _read_open = msgpack.Decoder(_OpenRecord).decode
 _read_attempt = msgpack.Decoder(_AttemptBody).decode
 _read_places = msgpack.Decoder(list[tuple[int, int, int]]).decode
 _read_version = json.Decoder(Version).decode
-_NO_EXTRA = _Extra()
+_NO_EXTRA = Extra()
 
 
 # -- entries ----------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def event_columns(event: Event) -> Row:
     """Return a published event's columns: object, action, object_id, extra, data."""
     extra = None
     if event.url or event.actor or event.attributes or event.occurred_us:
-        extra = _pack(_Extra(event.url, event.actor, event.attributes, event.occurred_us))
+        extra = _pack(Extra(event.url, event.actor, event.attributes, event.occurred_us))
     return event.object, event.action, event.object_id, extra, event.data
 
 
@@ -125,7 +125,7 @@ def entry_columns(entry: Entry) -> Row:
     if entry.version is not None:
         return "", "", "", None, json.encode(entry.version)
     event = entry.event if entry.kind == Kind.RESYNC and entry.event else Event("", "", "", "", "")
-    extra = _Extra(event.url, event.actor, event.attributes, event.occurred_us, entry.target, entry.of, entry.of_ms)
+    extra = Extra(event.url, event.actor, event.attributes, event.occurred_us, entry.target, entry.of, entry.of_ms)
     return event.object, event.action, event.object_id, _pack(extra), event.data
 
 
@@ -150,7 +150,13 @@ def entry_of(row: Row) -> Entry:
         raise StoreDamaged(
             f"entry {offset} of partition {partition} is not as it was written; restore the file from a copy"
         )
-    extra = _NO_EXTRA if packed is None else _read_extra(packed)
+    return entry_from((partition, offset, accepted_ms, kind, object_, action, object_id, packed, data), project, tenant)
+
+
+def entry_from(row: Row, project: str, tenant: str) -> Entry:
+    """Return the entry of a row without number, tenant and checksum; a replay's is without its event."""
+    partition, offset, accepted_ms, kind, object_, action, object_id, packed, data = row
+    extra = extra_of(packed)
     if kind == Kind.MARKER:
         return Entry(partition, offset, accepted_ms, None, Kind.MARKER, version=_read_version(data))
     if kind == Kind.REPLAY:
@@ -159,6 +165,11 @@ def entry_of(row: Row) -> Entry:
         project, tenant, object_, object_id, action, data, extra.url, extra.actor, extra.attributes, extra.occurred_us
     )
     return Entry(partition, offset, accepted_ms, event, Kind(kind), extra.target, extra.of, extra.of_ms)
+
+
+def extra_of(packed: bytes | None) -> Extra:
+    """Return what few entries have, as it was packed."""
+    return _NO_EXTRA if packed is None else _read_extra(packed)
 
 
 def pack_places(places: Sequence[Place]) -> bytes:
