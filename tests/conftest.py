@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from hypothesis import settings
 
@@ -10,5 +11,6 @@ from hypothesis import settings
 settings.register_profile("angarium", deadline=None, print_blob=True)
 settings.load_profile("angarium")
 
-for _name in [name for name in os.environ if name.startswith("ANGARIUM_")]:
+# What a test needs from outside, such as a database, is named ANGARIUM_TEST_….
+for _name in [name for name in os.environ if re.match("ANGARIUM_(?!TEST_)", name)]:
     del os.environ[_name]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from angarium.store.memory import MemoryStore
+from angarium.store.postgres import PostgresStore
 from angarium.store.sqlite import SqliteStore
+from tests.store.databases import Databases
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from angarium.store.contract import Store
@@ -23,9 +26,18 @@ STORES: dict[str, Callable[[Path], Store]] = {
 }
 
 
-@pytest.fixture(params=list(STORES))
+@pytest.fixture(params=[*STORES, "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Open an empty store of each kind, and close it afterwards."""
+    if request.param == "postgres":
+        databases: Databases = request.getfixturevalue("databases")
+        dsn = await databases.lend()
+        made: Store = PostgresStore(dsn)
+        await made.open()
+        yield made
+        await made.close()
+        await databases.drop(dsn)
+        return
     made = STORES[request.param](tmp_path / "angarium.db")
     await made.open()
     yield made
@@ -39,3 +51,11 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Lend databases on one server for all tests."""
+    lent = Databases()
+    yield lent
+    asyncio.run(lent.close())

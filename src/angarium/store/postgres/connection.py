@@ -1,0 +1,149 @@
+"""Connect to the server, and say in our own words what it says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from angarium.errors import StoreAway, StoreDamaged
+
+if TYPE_CHECKING:
+    from angarium.store.postgres.statements import Connection
+
+CONNECT_S = 10.0
+"""How long the server may take to let us in."""
+COMMAND_S = 60.0
+"""How long it may take to answer."""
+STATEMENTS = 500
+"""How many prepared statements a connection keeps: all that there are."""
+
+_SETTINGS = {
+    "application_name": "angarium",
+    # Short statements over a few rows: compiling them costs more than running them.
+    "jit": "off",
+    "default_transaction_isolation": "read committed",
+    "timezone": "UTC",
+}
+_CANCELLED_WAIT = "01000"
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.PostgresSystemError,
+)
+_DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
+
+
+async def connect(dsn: str) -> asyncpg.Connection:
+    """Open a connection; `StoreAway` when the server cannot be reached."""
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings=_SETTINGS,
+            statement_cache_size=STATEMENTS,
+            max_cached_statement_lifetime=0,
+        )
+    except _AWAY as error:
+        raise translated(error) from error
+
+
+async def connect_pool(dsn: str, *, size: int) -> asyncpg.Pool:
+    """Open some connections that reads and changes of the registry share."""
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings=_SETTINGS,
+            statement_cache_size=STATEMENTS,
+            max_cached_statement_lifetime=0,
+        )
+    except _AWAY as error:
+        raise translated(error) from error
+
+
+def translated(error: Exception, *, is_unknown: bool = False) -> Exception:
+    """Return what an error of the server's is to us; the error itself when it is our own broken promise."""
+    if isinstance(error, _DAMAGED):
+        return StoreDamaged(f"the store is damaged ({error}); restore it from a copy", is_unknown=is_unknown)
+    if isinstance(error, _AWAY):
+        return StoreAway(f"the database cannot be used ({error!r}); look at its server", is_unknown=is_unknown)
+    return error
+
+
+@asynccontextmanager
+async def committing(connection: Connection) -> AsyncIterator[None]:
+    """Run what is inside in a transaction; what fails in it has written nothing, a failing commit perhaps has."""
+    with writing():
+        await connection.execute("BEGIN")
+    try:
+        with writing():
+            yield
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    with writing(connection) as checked:
+        await connection.execute("COMMIT")
+    checked()
+
+
+@contextmanager
+def writing(connection: Connection | None = None) -> Iterator[Callable[[], None]]:
+    """Say in our own words how a statement fails. With a connection it commits, so that whether it did may be unknown.
+
+    Call what is yielded when it has not failed. The server reports a commit whose wait for its standbys was cancelled
+    as done, with a warning: it is on one machine only, and so counts as unknown.
+    """
+    warnings: list[str] = []
+
+    def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.sqlstate == _CANCELLED_WAIT:
+            warnings.append(str(message))
+
+    def check() -> None:
+        if warnings:
+            raise StoreAway(f"the commit may be on one machine only ({warnings[0]}); repeat it", is_unknown=True)
+
+    if connection is not None:
+        connection.add_log_listener(hear)
+    try:
+        yield check
+    except Exception as error:
+        known = translated(error, is_unknown=connection is not None and _is_lost(connection, error))
+        if known is error:
+            raise
+        raise known from error
+    finally:
+        if connection is not None and not connection.is_closed():
+            connection.remove_log_listener(hear)
+
+
+def _is_lost(connection: Connection, error: BaseException) -> bool:
+    """Say whether an error leaves open what the server did with the last statement."""
+    return connection.is_closed() or isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError)
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Take a transaction back; a connection on which that fails is given up, which does the same."""
+    try:
+        await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001  whatever it was, the server takes back what is not committed
+        connection.terminate()

@@ -1,0 +1,154 @@
+"""Append to the log, and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from angarium.core.partitioning import partition_of
+from angarium.errors import NotFound
+from angarium.model.event import Entry, Kind, Place
+from angarium.store.contract import EventQuery, Listing, Page, Slice
+from angarium.store.paging import cut, encode, window
+from angarium.store.postgres.names import NOBODY, Numbers
+from angarium.store.postgres.packed import END, Packed, way
+from angarium.store.postgres.statements import run, value
+from angarium.store.rows import entry_from
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from angarium.store.paging import Window
+    from angarium.store.postgres.statements import Connection
+    from angarium.store.postgres.transaction import Transaction
+
+LOOKED_AT = 10_000
+"""How many entries a page of a list looks at before it ends early."""
+
+
+class Log(Packed):
+    """The log's part of the store."""
+
+    async def append(self, entries: Sequence[Entry]) -> Sequence[Place]:
+        """Append resync or replay entries."""
+
+        async def append(transaction: Transaction) -> list[Place]:
+            owners = await self._names.owners_of(transaction.connection, {entry.target for entry in entries})
+            for entry in entries:
+                if owners[entry.target] == NOBODY:
+                    raise NotFound(
+                        f"target {entry.target} was never a subscription; append entries for one that is or was"
+                    )
+            numbers = [Numbers(owners[each.target][1], owners[each.target][0], each.partition) for each in entries]
+            return await transaction.append(entries, numbers)
+
+        return await self._change(append)
+
+    async def read(self, partition: int, *, after: int, limit: int) -> Sequence[Entry]:
+        """Return a partition's entries after an offset."""
+        async with self._reading() as connection:
+            return await self._entries(
+                connection, await run(connection, "read", partition=partition, after=after, limit=limit)
+            )
+
+    async def read_tenant(self, project: str, tenant: str, *, after: int, limit: int) -> Slice:
+        """Return one tenant's entries after an offset of its partition."""
+        partition = partition_of(project, tenant)
+        async with self._reading() as connection:
+            # The head comes first: whatever is committed by then is seen by the next statement.
+            head: int = await value(connection, "head", partition=partition)
+            number = await self._tenant_number(connection, project, tenant)
+            rows = await run(connection, "read_tenant", tenant=number, after=after, head=head, limit=limit)
+            entries = await self._entries(connection, rows)
+        return Slice(entries, entries[-1].offset if len(entries) >= limit else head)
+
+    async def entries(self, partition: int, offsets: Sequence[int]) -> Sequence[Entry]:
+        """Return the entries at these offsets that are still there."""
+        async with self._reading() as connection:
+            return await self._entries(
+                connection, await run(connection, "entries", partition=partition, offsets=list(offsets))
+            )
+
+    async def heads(self) -> Mapping[int, int]:
+        """Return each partition's last offset."""
+        async with self._reading() as connection:
+            return {partition: head for partition, head, _ in await run(connection, "standing") if head}
+
+    async def floors(self) -> Mapping[int, int]:
+        """Return the highest dropped offset of all partitions."""
+        async with self._reading() as connection:
+            return dict(map(tuple, await run(connection, "floors")))
+
+    async def registry(self) -> Mapping[int, int]:
+        """Return each partition's registry counter."""
+        async with self._reading() as connection:
+            return {partition: registry for partition, _, registry in await run(connection, "standing") if registry}
+
+    async def events(self, query: EventQuery, page: Page) -> Listing[Entry]:
+        """List events, newest first; a page may end before it is full when others had to be passed over."""
+        wanted = window("events", page)
+        async with self._reading() as connection:
+            rows = await self._listed(connection, query, wanted)
+            edge = rows[0]["edge"] if rows else None
+            found = [row for row in rows if row["sequence"] is not None]
+            listing = cut(wanted, found, lambda row: (row["sequence"],))
+            if len(found) <= wanted.limit and edge is not None:
+                beyond = encode(wanted.name, (edge,))
+                listing = replace(listing, prev=beyond) if wanted.is_backward else replace(listing, next=beyond)
+            entries = await self._entries(connection, listing.data)
+        return Listing(entries, listing.next, listing.prev)
+
+    async def _listed(self, connection: Connection, query: EventQuery, wanted: Window) -> list[Record]:
+        asked = {
+            "above": wanted.before[0] if wanted.before else 0,
+            "below": wanted.after[0] if wanted.after else END,
+            "object": _bytes(query.object),
+            "object_id": _bytes(query.object_id),
+            "action": _bytes(query.action),
+            "since": -END if query.since_ms is None else query.since_ms,
+            "until": END if query.until_ms is None else query.until_ms,
+            "looked_at": LOOKED_AT,
+            "limit": wanted.limit + 1,
+        }
+        scope = await self._scope(connection, query.project, query.tenant)
+        if scope is None:
+            return []
+        if query.tenant is None:
+            return await run(connection, f"list_of_project_{way(wanted)}", project=scope, **asked)
+        return await run(connection, f"list_of_tenant_{way(wanted)}", tenant=scope, **asked)
+
+    async def _entries(self, connection: Connection, rows: Sequence[Record]) -> list[Entry]:
+        """Return rows' entries, with the originals' events of replays."""
+        entries = await self._decoded(connection, rows)
+        replays = [entry for entry in entries if entry.kind == Kind.REPLAY]
+        if not replays:
+            return entries
+        asked = {"partition": replays[0].partition, "offsets": [entry.of for entry in replays]}
+        held = await self._decoded(connection, await run(connection, "entries", **asked))
+        originals = {each.offset: each.event for each in held}
+        return [replace(each, event=originals.get(each.of)) if each.kind == Kind.REPLAY else each for each in entries]
+
+    async def _decoded(self, connection: Connection, rows: Sequence[Record]) -> list[Entry]:
+        names = await self._names.names_of(connection, {row["tenant"] for row in rows})
+        found = []
+        for row in rows:
+            partition, offset, accepted_ms, kind, object_, action, object_id, extra, data, tenant, *_ = row
+            columns = (
+                partition,
+                offset,
+                accepted_ms,
+                kind,
+                object_.decode(),
+                action.decode(),
+                object_id.decode(),
+                extra,
+                data,
+            )
+            found.append(entry_from(columns, *names[tenant]))
+        return found
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

@@ -1,0 +1,73 @@
+"""Bring a database's schema up to date, one numbered migration after the other, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from angarium.errors import StoreWrong
+from angarium.store.postgres.statements import run, value
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from angarium.store.postgres.statements import Connection, Migration
+
+OLDEST = 150000
+"""The oldest server that will do, as it numbers itself."""
+
+
+async def migrate(connection: Connection, migrations: Sequence[Migration]) -> int:
+    """Make the migrations that the database has not had, one process at a time; return how many.
+
+    `StoreWrong` when it is of something else, newer than the program, or had a migration that is another now, when its
+    server is too old, or keeps text in another encoding.
+    """
+    await _look(connection)
+    async with connection.transaction():
+        await run(connection, "lock_schema")
+        if not await value(connection, "has_migrations"):
+            if await value(connection, "has_tables"):
+                raise StoreWrong("the database holds another program's tables; name one that is empty or ours")
+            await run(connection, "create_migration")
+    count = 0
+    for number in range(len(migrations)):
+        async with connection.transaction():
+            await run(connection, "lock_schema")
+            had = _agreed(await run(connection, "schema_of"), migrations)
+            if had == number:
+                migration = migrations[number]
+                await connection.execute(migration.sql)
+                await run(
+                    connection,
+                    "add_migration",
+                    number=migration.number,
+                    name=migration.name,
+                    digest=migration.digest,
+                )
+                count += 1
+    return count
+
+
+async def _look(connection: Connection) -> None:
+    version, encoding = await value(connection, "version"), await value(connection, "encoding")
+    if version < OLDEST:
+        raise StoreWrong(f"the server is PostgreSQL {version // 10000}, expected 15 or newer; take a newer one")
+    if encoding != "UTF8":
+        raise StoreWrong(f"the database's encoding is {encoding}, expected UTF8; make one with ENCODING 'UTF8'")
+
+
+def _agreed(had: Sequence[Record], migrations: Sequence[Migration]) -> int:
+    """Return how many migrations the database has had, all of them ours."""
+    if len(had) > len(migrations):
+        raise StoreWrong(
+            f"the store has migration {had[-1]['name']}, newer than this program's last, {migrations[-1].name}; "
+            "run a program that is at least as new as the one that wrote the store"
+        )
+    for row, ours in zip(had, migrations, strict=False):
+        if (row["number"], row["name"], row["digest"]) != (ours.number, ours.name, ours.digest):
+            raise StoreWrong(
+                f"the store was made with another {row['name']} than this program's {ours.name}; "
+                "run the program that made it"
+            )
+    return len(had)

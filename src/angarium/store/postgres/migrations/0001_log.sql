@@ -1,0 +1,136 @@
+-- The log, the registry, the lanes and their records.
+-- Names are bytes, UTF-8: text here cannot hold every character that a name may, and is ordered by its language. Tenants
+-- and projects have numbers, for their names would be most of an index. A row without `created_ms` is known by its number
+-- only: its log is there, but nobody has registered it, or it was deleted.
+
+CREATE TABLE meta (name text PRIMARY KEY, value bytea NOT NULL);
+
+CREATE TABLE number (kind text PRIMARY KEY, given bigint NOT NULL);
+
+CREATE TABLE project (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name bytea NOT NULL UNIQUE, created_ms bigint, body bytea
+);
+CREATE INDEX project_by_moment ON project (created_ms, name) WHERE created_ms IS NOT NULL;
+
+-- A tenant that came into being with its first event has no body: its name and moment are all there is to it.
+CREATE TABLE tenant (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project bigint NOT NULL, name bytea NOT NULL,
+    created_ms bigint, body bytea, UNIQUE (project, name)
+);
+CREATE INDEX tenant_by_moment ON tenant (project, created_ms, name) WHERE created_ms IS NOT NULL;
+
+-- Whoever appends holds the partition's row to the commit: that is what makes offsets gap-free and visible in order.
+-- Its rows change all the time and have no index on what changes, so that old versions give way within their page.
+CREATE TABLE "partition" ("partition" smallint PRIMARY KEY, head bigint NOT NULL, registry bigint NOT NULL)
+WITH (fillfactor = 10, autovacuum_vacuum_threshold = 5000);
+INSERT INTO "partition" SELECT each, 0, 0 FROM generate_series(0, 255) AS each;
+
+CREATE TABLE progress ("partition" smallint PRIMARY KEY, watermark bigint NOT NULL)
+WITH (fillfactor = 10, autovacuum_vacuum_threshold = 5000);
+
+-- The highest offset that retention has dropped.
+CREATE TABLE retained ("partition" smallint PRIMARY KEY, floor bigint NOT NULL) WITH (fillfactor = 50);
+INSERT INTO retained SELECT each, 0 FROM generate_series(0, 255) AS each;
+
+-- `sequence` orders entries of several partitions for lists; within a partition it grows with the offset.
+CREATE SEQUENCE event_sequence;
+CREATE TABLE event (
+    "partition" smallint NOT NULL, kind smallint NOT NULL, "offset" bigint NOT NULL, tenant bigint NOT NULL,
+    project bigint NOT NULL, accepted_ms bigint NOT NULL, sequence bigint NOT NULL DEFAULT nextval('event_sequence'),
+    object bytea NOT NULL, action bytea NOT NULL, object_id bytea NOT NULL, extra bytea, data bytea NOT NULL,
+    PRIMARY KEY ("partition", "offset")
+);
+CREATE INDEX event_of_tenant ON event (tenant, "offset");
+CREATE INDEX event_of_project ON event (project, sequence) WHERE kind = 0;
+
+-- A row without `places` is being accepted by the transaction that made it.
+CREATE TABLE idempotency (
+    project bytea NOT NULL, key bytea NOT NULL, digest bytea NOT NULL, matched integer NOT NULL,
+    expires_ms bigint NOT NULL, places bytea, PRIMARY KEY (project, key)
+);
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_ms);
+
+CREATE TABLE api_key (number bigint PRIMARY KEY, digest bytea NOT NULL UNIQUE, project bytea NOT NULL, body bytea NOT NULL);
+CREATE INDEX api_key_by_project ON api_key (project, number);
+
+CREATE TABLE subscription (
+    number bigint PRIMARY KEY, project bigint NOT NULL, tenant bigint NOT NULL, status text NOT NULL, body bytea NOT NULL
+);
+CREATE INDEX subscription_by_project ON subscription (project, number);
+CREATE INDEX subscription_by_project_status ON subscription (project, status, number);
+CREATE INDEX subscription_by_tenant ON subscription (tenant, number);
+CREATE INDEX subscription_by_tenant_status ON subscription (tenant, status, number);
+
+-- Whose a subscription is or was: deliveries outlive it.
+CREATE TABLE owner (
+    subscription bigint PRIMARY KEY, project bigint NOT NULL, tenant bigint NOT NULL, "partition" smallint NOT NULL
+);
+
+CREATE TABLE subscription_version (
+    subscription bigint NOT NULL, from_offset bigint NOT NULL, "partition" smallint NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (subscription, from_offset)
+);
+CREATE INDEX subscription_version_by_partition ON subscription_version ("partition");
+
+CREATE TABLE lane (
+    "partition" smallint NOT NULL, subscription bigint NOT NULL, "cursor" bigint NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY ("partition", subscription)
+);
+CREATE INDEX lane_by_cursor ON lane ("partition", "cursor");
+
+-- A project or tenant of 0 is that of a subscription which never was.
+CREATE TABLE open (
+    "partition" smallint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL, last_ms bigint NOT NULL,
+    project bigint NOT NULL, tenant bigint NOT NULL, origin smallint NOT NULL, first_offset bigint NOT NULL,
+    record bytea NOT NULL, PRIMARY KEY ("partition", last_offset, subscription, last_ms)
+);
+CREATE INDEX open_by_project ON open (project, last_ms, "partition", last_offset, subscription);
+CREATE INDEX open_by_tenant ON open (tenant, last_ms, "partition", last_offset, subscription);
+CREATE INDEX open_by_subscription ON open (subscription, last_ms, "partition", last_offset);
+CREATE INDEX open_by_need ON open ("partition", first_offset) WHERE origin <> 1;
+
+-- State 0 is delivered: most rows, so that they are left out of the indexes over failures. `first_offset` is a range's,
+-- `weight` for how many deliveries a row counts.
+CREATE TABLE delivery (
+    "partition" smallint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL, last_ms bigint NOT NULL,
+    project bigint NOT NULL, tenant bigint NOT NULL, state smallint NOT NULL, origin smallint NOT NULL,
+    weight integer NOT NULL, first_offset bigint, record bytea NOT NULL,
+    PRIMARY KEY ("partition", last_offset, subscription, last_ms)
+);
+CREATE INDEX delivery_by_project ON delivery (project, last_ms, "partition", last_offset, subscription);
+CREATE INDEX delivery_by_tenant ON delivery (tenant, last_ms, "partition", last_offset, subscription);
+CREATE INDEX delivery_by_subscription ON delivery (subscription, last_ms, "partition", last_offset);
+CREATE INDEX failed_by_project ON delivery (project, state, last_ms, "partition", last_offset, subscription)
+    WHERE state > 0;
+CREATE INDEX failed_by_tenant ON delivery (tenant, state, last_ms, "partition", last_offset, subscription)
+    WHERE state > 0;
+CREATE INDEX failed_by_subscription ON delivery (subscription, state, last_ms, "partition", last_offset)
+    WHERE state > 0;
+CREATE INDEX delivery_of_ranges ON delivery (tenant, last_offset, first_offset) WHERE first_offset IS NOT NULL;
+CREATE INDEX delivery_of_tests ON delivery (last_ms, "partition", last_offset, subscription) WHERE origin = 1;
+
+-- Which delivery settles an event that is not its last.
+CREATE TABLE member (
+    "partition" smallint NOT NULL, "offset" bigint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL,
+    last_ms bigint NOT NULL, PRIMARY KEY ("partition", "offset", last_offset, subscription, last_ms)
+);
+
+-- Counted by partition, whose owner alone settles there: owners never wait for each other.
+CREATE TABLE delivery_count (
+    "partition" smallint NOT NULL, project bigint NOT NULL, state smallint NOT NULL, total bigint NOT NULL,
+    PRIMARY KEY (project, state, "partition")
+) WITH (fillfactor = 50);
+
+CREATE TABLE attempt (
+    "partition" smallint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL, last_ms bigint NOT NULL,
+    number integer NOT NULL, at_ms bigint NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY ("partition", last_offset, subscription, last_ms, number)
+);
+CREATE INDEX attempt_by_moment ON attempt (at_ms);
+
+CREATE TABLE job (
+    number bigint PRIMARY KEY, project bytea NOT NULL, tenant bytea NOT NULL, state text NOT NULL, body bytea NOT NULL
+);
+CREATE INDEX job_by_project ON job (project, number);
+CREATE INDEX job_by_tenant ON job (project, tenant, number);
+CREATE INDEX job_by_state ON job (state, number);

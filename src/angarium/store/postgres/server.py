@@ -1,0 +1,152 @@
+"""Connect to a server and share the connections: the part of the store that its other parts read and write through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncpg
+
+from angarium.core.partitioning import partition_of
+from angarium.errors import StoreAway
+from angarium.store.contract import Publish, Receipt, Settlement
+from angarium.store.postgres.accepting import accept_all
+from angarium.store.postgres.connection import committing, connect, connect_pool, writing
+from angarium.store.postgres.line import Line, Written
+from angarium.store.postgres.migrating import migrate
+from angarium.store.postgres.names import Names
+from angarium.store.postgres.settling import settle_all, weigh
+from angarium.store.postgres.statements import load_migrations
+from angarium.store.postgres.transaction import Transaction
+from angarium.store.postgres.waking import Waker
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from angarium.store.postgres.statements import Connection
+
+
+T = TypeVar("T")
+
+COMMITTERS = 2
+"""How many connections accept publishes, each for its share of the partitions."""
+READERS = 4
+"""How many connections read, and change the registry."""
+EVENTS_MAX = 4000
+"""How many events a commit takes."""
+ROWS_MAX = 5000
+"""How many rows of flushes a commit takes."""
+TRIES = 3
+"""How often a change is tried that the server ended because it and another waited for each other."""
+
+
+class Server:
+    """A store's connections while it is open, and what the event loop knows of it."""
+
+    def __init__(self, dsn: str, *, committers: int = COMMITTERS, readers: int = READERS) -> None:
+        self._dsn = dsn
+        self._readers = readers
+        self._committer_count = committers
+        self._woken: list[Callable[[Mapping[int, int]], None]] = []
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date, and start to write and read.
+
+        `StoreWrong` when the database is none of ours or newer than we are, `StoreAway` when it cannot be reached.
+        """
+        await self._prepare()
+        self._names = Names()
+        self._waker = Waker(self._dsn)
+        for woken in self._woken:
+            self._waker.listen(woken)
+        self._committers: Sequence[Line[Publish]] = [self._committer() for _ in range(self._committer_count)]
+        self._settler: Line[Settlement] = Line(
+            self._dsn, self._settle, self._waker.told, weigh=weigh, weight_max=ROWS_MAX
+        )
+        self._pool = await connect_pool(self._dsn, size=self._readers)
+        await self._waker.open()
+        await self._settler.open()
+        for committer in self._committers:
+            await committer.open()
+        self._is_open = True
+
+    async def _prepare(self) -> None:
+        connection = await connect(self._dsn)
+        try:
+            with writing():
+                await migrate(connection, load_migrations())
+        finally:
+            await connection.close(timeout=2)
+
+    async def close(self) -> None:
+        """Write what waits, and let go."""
+        if self._is_open:
+            self._is_open = False
+            for committer in self._committers:
+                await committer.close()
+            await self._settler.close()
+            await self._waker.close()
+            await self._pool.close()
+
+    def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
+        """Call `woken` with partitions that have moved, and their heads."""
+        self._woken.append(woken)
+        if self._is_open:
+            self._waker.listen(woken)
+
+    def accept(self, publish: Publish) -> Future[Receipt]:
+        """Append a publish's events, or answer what its key answered before."""
+        share = partition_of(publish.project, publish.events[0].tenant) if publish.events else 0
+        return self._committers[share % len(self._committers)].put(publish)
+
+    def settle(self, settlement: Settlement) -> Future[None]:
+        """Write one flush, grouped with others that wait."""
+        return self._settler.put(settlement)
+
+    def _committer(self) -> Line[Publish]:
+        return Line(
+            self._dsn,
+            self._accept,
+            self._waker.told,
+            weigh=lambda publish: len(publish.events),
+            weight_max=EVENTS_MAX,
+        )
+
+    async def _accept(self, connection: Connection, publishes: Sequence[Publish]) -> Written:
+        return await accept_all(connection, self._names, publishes)
+
+    async def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> Written:
+        await settle_all(connection, self._names, settlements)
+        return Written([None] * len(settlements))
+
+    # -- for the other parts ----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        """Lend a connection."""
+        if not self._is_open:
+            raise StoreAway("the store is closed; open it again")
+        with writing():
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    async def _change(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run something in a transaction, and tell who listens; it may be run again when it and another collided."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return await self._change_once(run)
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+                if not tries_left:
+                    raise StoreAway(f"others changed the same at once, {TRIES} times ({error}); try again") from error
+        raise AssertionError
+
+    async def _change_once(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self._reading() as connection:
+            transaction = Transaction(connection, self._names)
+            async with committing(connection):
+                answer = await run(transaction)
+        if transaction.moved:
+            self._waker.told(transaction.moved)
+        return answer
