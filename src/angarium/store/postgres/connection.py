@@ -24,6 +24,10 @@ _SETTINGS = {
     "application_name": "angarium",
     # Short statements over a few rows: compiling them costs more than running them.
     "jit": "off",
+    # A plan that was made while a table was small is kept: it must be one for a large table too, which is by an index.
+    "enable_seqscan": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
     "default_transaction_isolation": "read committed",
     "timezone": "UTC",
 }

@@ -81,9 +81,6 @@ class Objects(Folding):
         """Append a resync entry for each of these objects that is not deleted."""
         partition = partition_of(project, tenant)
 
-        async def step(transaction: Transaction) -> None:
-            await fold(transaction.connection, partition=partition)
-
         async def append(transaction: Transaction) -> list[Place]:
             connection = transaction.connection
             numbers = await self._names.find(connection, project, tenant)
@@ -107,7 +104,7 @@ class Objects(Folding):
             entries = [Entry(partition, 0, now_ms, event, Kind.RESYNC, target=target) for event in events if event]
             return await transaction.append(entries, [numbers] * len(entries))
 
-        await self._change(step)  # Most of it, while nobody waits for the partition.
+        await self._fold_all()  # Most of it, while nobody waits for the partition.
         return await self._change(append)
 
 

@@ -790,8 +790,9 @@ SELECT * FROM (
         (SELECT min("cursor") + 1 FROM lane AS l WHERE l."partition" = r."partition"),
         (SELECT min(first_offset) FROM open AS o WHERE o."partition" = r."partition" AND o.origin <> 1)
     ) AS needed
-    FROM retained AS r JOIN event AS e ON e."partition" = r."partition" AND e."offset" = r.floor + 1
-    WHERE e.accepted_ms < :before_ms
+    FROM retained AS r
+    WHERE (SELECT accepted_ms FROM event AS e WHERE e."partition" = r."partition" AND e."offset" = r.floor + 1)
+        < :before_ms
 ) AS old
 WHERE needed > floor + 1 ORDER BY "partition"
 
