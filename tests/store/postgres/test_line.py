@@ -150,3 +150,28 @@ async def test_a_commit_that_did_not_wait_for_its_standbys_is_not_known_to_be_sa
 async def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(StoreAway, match="cannot be used"):
         await PostgresStore("postgresql://nobody@/nothing?host=/nowhere").open()
+
+
+async def test_who_listens_badly_stops_nobody(one: PostgresStore) -> None:
+    heard: list[Mapping[int, int]] = []
+    said: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context["exception"])))
+
+    def fail(_: Mapping[int, int]) -> None:
+        raise ValueError("no ears")
+
+    one.listen(fail)
+    one.listen(heard.append)
+    await one.accept(publish())
+    await one.accept(publish())
+    assert heard == [{PARTITION: 1}, {PARTITION: 2}]
+    assert said == ["no ears", "no ears"]
+
+
+async def test_large_publishes_are_divided_among_commits(one: PostgresStore) -> None:
+    heard: list[Mapping[int, int]] = []
+    one.listen(heard.append)
+    large = replace(event(), data=b'"' + b"x" * 200_000 + b'"')
+    await gather(*(one.accept(publish(large)) for _ in range(100)))
+    assert len(heard) >= 3
+    assert len(await one.read(PARTITION, after=0, limit=200)) == 100

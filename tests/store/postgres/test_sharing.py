@@ -7,6 +7,7 @@ from asyncio import gather
 from collections.abc import Mapping
 
 import asyncpg
+import pytest
 from msgspec.structs import replace
 
 from angarium.core.partitioning import partition_of
@@ -15,6 +16,7 @@ from angarium.model.event import Event
 from angarium.model.registry import Project
 from angarium.store.contract import Publish
 from angarium.store.postgres import PostgresStore, waking
+from angarium.store.postgres.connection import connect
 from tests.store.values import (
     NOON,
     PARTITION,
@@ -80,6 +82,18 @@ async def test_publishes_that_cross_each_other_are_all_accepted(one: PostgresSto
     await gather(*(say(store, number) for number in range(100) for store in (one, other)))
     assert set((await one.heads()).values()) <= {7, 14, 21}
     assert sum((await one.heads()).values()) == 7 * len(names)
+
+
+async def test_who_stops_in_the_midst_of_a_transaction_does_not_stop_others(one: PostgresStore, dsn: str) -> None:
+    stopped = await connect(dsn)
+    await stopped.execute("BEGIN")
+    await stopped.execute('SELECT 1 FROM "partition" FOR UPDATE')
+    receipt = await asyncio.wait_for(one.accept(publish()), DEADLINE_S)
+    assert receipt.places[0].offset == 1
+    assert await one.number("key") == 1
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await stopped.execute("COMMIT")
+    stopped.terminate()
 
 
 async def test_a_key_that_two_processes_use_at_once_makes_one_event(one: PostgresStore, other: PostgresStore) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from angarium.errors import StoreAway, StoreDamaged
 
@@ -17,6 +18,8 @@ CONNECT_S = 10.0
 """How long the server may take to let us in."""
 COMMAND_S = 60.0
 """How long it may take to answer."""
+WRITABLE = SessionAttribute.read_write
+"""Which of several servers will do: the primary."""
 STATEMENTS = 500
 """How many prepared statements a connection keeps: all that there are."""
 
@@ -30,6 +33,9 @@ _SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "default_transaction_isolation": "read committed",
     "timezone": "UTC",
+    # Whoever stops in the midst of a transaction holds partitions that others need: the server ends it.
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "20s",
 }
 _CANCELLED_WAIT = "01000"
 _AWAY = (
@@ -43,6 +49,8 @@ _AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -60,6 +68,7 @@ async def connect(dsn: str) -> asyncpg.Connection:
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,
             server_settings=_SETTINGS,
+            target_session_attrs=WRITABLE,
             statement_cache_size=STATEMENTS,
             max_cached_statement_lifetime=0,
         )
@@ -77,11 +86,19 @@ async def connect_pool(dsn: str, *, size: int) -> asyncpg.Pool:
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,
             server_settings=_SETTINGS,
+            target_session_attrs=WRITABLE,
             statement_cache_size=STATEMENTS,
             max_cached_statement_lifetime=0,
+            reset=_reset,
         )
     except _AWAY as error:
         raise translated(error) from error
+
+
+async def _reset(connection: asyncpg.Connection) -> None:
+    """Make a connection fit to be lent again; nobody leaves behind more than a transaction that was cut off."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
 
 
 def translated(error: Exception, *, is_unknown: bool = False) -> Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -33,12 +33,14 @@ COMMITTERS = 2
 """How many connections accept publishes, each for its share of the partitions."""
 READERS = 4
 """How many connections read, and change the registry."""
-EVENTS_MAX = 4000
-"""How many events a commit takes."""
+WEIGHT_MAX = 4000
+"""How many events a commit takes; a large one counts for as many as it has lots of `EVENT_BYTES`."""
+EVENT_BYTES = 2048
 ROWS_MAX = 5000
 """How many rows of flushes a commit takes."""
+_COLLIDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.InvalidCachedStatementError)
 TRIES = 3
-"""How often a change is tried that the server ended because it and another waited for each other."""
+"""How often a change is tried that collided with another, or with a new schema."""
 
 
 class Server:
@@ -61,15 +63,21 @@ class Server:
         self._waker = Waker(self._dsn)
         for woken in self._woken:
             self._waker.listen(woken)
-        self._committers: Sequence[Line[Publish]] = [self._committer() for _ in range(self._committer_count)]
+        self._committers = [self._committer() for _ in range(self._committer_count)]
         self._settler: Line[Settlement] = Line(
             self._dsn, self._settle, self._waker.told, weigh=weigh, weight_max=ROWS_MAX
         )
-        self._pool = await connect_pool(self._dsn, size=self._readers)
-        await self._waker.open()
-        await self._settler.open()
-        for committer in self._committers:
-            await committer.open()
+        async with AsyncExitStack() as opened:  # What was opened last is closed first.
+            await self._waker.open()
+            opened.push_async_callback(self._waker.close)
+            self._pool = await connect_pool(self._dsn, size=self._readers)
+            opened.push_async_callback(self._pool.close)
+            await self._settler.open()
+            opened.push_async_callback(self._settler.close)
+            for committer in self._committers:
+                await committer.open()
+                opened.push_async_callback(committer.close)
+            self._opened = opened.pop_all()
         self._is_open = True
 
     async def _prepare(self) -> None:
@@ -84,11 +92,7 @@ class Server:
         """Write what waits, and let go."""
         if self._is_open:
             self._is_open = False
-            for committer in self._committers:
-                await committer.close()
-            await self._settler.close()
-            await self._waker.close()
-            await self._pool.close()
+            await self._opened.aclose()
 
     def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
         """Call `woken` with partitions that have moved, and their heads."""
@@ -110,8 +114,8 @@ class Server:
             self._dsn,
             self._accept,
             self._waker.told,
-            weigh=lambda publish: len(publish.events),
-            weight_max=EVENTS_MAX,
+            weigh=_weigh,
+            weight_max=WEIGHT_MAX,
         )
 
     async def _accept(self, connection: Connection, publishes: Sequence[Publish]) -> Written:
@@ -137,7 +141,7 @@ class Server:
         for tries_left in reversed(range(TRIES)):
             try:
                 return await self._change_once(run)
-            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+            except _COLLIDED as error:
                 if not tries_left:
                     raise StoreAway(f"others changed the same at once, {TRIES} times ({error}); try again") from error
         raise AssertionError
@@ -150,3 +154,7 @@ class Server:
         if transaction.moved:
             self._waker.told(transaction.moved)
         return answer
+
+
+def _weigh(publish: Publish) -> int:
+    return sum([1 + len(event.data) // EVENT_BYTES for event in publish.events])

@@ -76,9 +76,14 @@ class Waker:
         self._wake(heads)
 
     def _wake(self, heads: Mapping[int, int]) -> None:
-        if heads:
-            for woken in self._woken:
+        if not heads:
+            return
+        for woken in self._woken:
+            try:
                 woken(heads)
+            except Exception as error:  # noqa: BLE001  who listens badly is not to stop commits, or the others
+                said = {"message": "a listener of the store failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(said)
 
     # -- other processes --------------------------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class Waker:
         while not self._is_closing:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_untold.wait(), max(0, look_at - loop.time()))
-            with suppress(StoreAway):
+            with suppress(StoreAway, asyncpg.PostgresError):  # Whatever it was, the next look makes up for it.
                 await self._tell()
                 if loop.time() >= look_at and not self._is_closing:
                     await self._look()
