@@ -14,7 +14,7 @@ from angarium.store.contract import EventQuery, Listing, Page, Slice
 from angarium.store.paging import cut, encode, window
 from angarium.store.postgres.names import NOBODY, Numbers
 from angarium.store.postgres.packed import END, Packed, way
-from angarium.store.postgres.statements import run, value
+from angarium.store.postgres.statements import first, run, value
 from angarium.store.rows import entry_from
 
 if TYPE_CHECKING:
@@ -101,23 +101,30 @@ class Log(Packed):
         return Listing(entries, listing.next, listing.prev)
 
     async def _listed(self, connection: Connection, query: EventQuery, wanted: Window) -> list[Record]:
-        asked = {
-            "above": wanted.before[0] if wanted.before else 0,
-            "below": wanted.after[0] if wanted.after else END,
-            "object": _bytes(query.object),
-            "object_id": _bytes(query.object_id),
-            "action": _bytes(query.action),
-            "since": -END if query.since_ms is None else query.since_ms,
-            "until": END if query.until_ms is None else query.until_ms,
-            "looked_at": LOOKED_AT,
-            "limit": wanted.limit + 1,
-        }
+        """Return the events nearest to a page's cursor, each with up to where was looked for more."""
         scope = await self._scope(connection, query.project, query.tenant)
         if scope is None:
             return []
+        since = -END if query.since_ms is None else query.since_ms
+        until = END if query.until_ms is None else query.until_ms
+        above, below = await _between(connection, wanted, since, until)
+        asked = {
+            "object": _bytes(query.object),
+            "object_id": _bytes(query.object_id),
+            "action": _bytes(query.action),
+            "since": since,
+            "until": until,
+            "looked_at": LOOKED_AT,
+            "limit": wanted.limit + 1,
+        }
         if query.tenant is None:
-            return await run(connection, f"list_of_project_{way(wanted)}", project=scope, **asked)
-        return await run(connection, f"list_of_tenant_{way(wanted)}", tenant=scope, **asked)
+            place = {"project": scope, "above": above, "below": below}
+            return await run(connection, f"list_of_project_{way(wanted)}", **place, **asked)
+        partition = partition_of(query.project, query.tenant)
+        lowest = await _offset_of(connection, partition, scope, above)
+        highest = await _offset_of(connection, partition, scope, below - 1)
+        place = {"tenant": scope, "lowest": lowest, "highest": highest}
+        return await run(connection, f"list_of_tenant_{way(wanted)}", **place, **asked)
 
     async def _entries(self, connection: Connection, rows: Sequence[Record]) -> list[Entry]:
         """Return rows' entries, with the originals' events of replays."""
@@ -148,6 +155,26 @@ class Log(Packed):
             )
             found.append(entry_from(columns, *names[tenant]))
         return found
+
+
+async def _between(connection: Connection, wanted: Window, since: int, until: int) -> tuple[int, int]:
+    """Return between which numbers a page lies, both excluded, as its cursor and the time that is asked for say."""
+    above = int(wanted.before[0]) if wanted.before else 0
+    below = int(wanted.after[0]) if wanted.after else END
+    if (since, until) == (-END, END):
+        return above, below
+    row = await first(connection, "sequences_of_time", since=since, until=until)
+    assert row
+    lowest, highest = row
+    return (above, 0) if lowest is None else (max(above, lowest - 1), min(below, highest + 1))
+
+
+async def _offset_of(connection: Connection, partition: int, tenant: int, sequence: int) -> int:
+    """Return a tenant's last offset whose number is not above one."""
+    if sequence <= 0 or sequence >= END - 1:
+        return min(max(sequence, 0), END)
+    offset: int = await value(connection, "offset_of", partition=partition, tenant=tenant, sequence=sequence)
+    return offset
 
 
 def _bytes(text: str | None) -> bytes | None:

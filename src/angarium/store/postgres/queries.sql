@@ -103,6 +103,12 @@ WITH given AS MATERIALIZED (
     )
     JOIN moved ON moved."partition" = e."partition"
     ORDER BY e.number
+    RETURNING accepted_ms, sequence
+), zoned AS (
+    INSERT INTO event_zone AS z (zone, writer, first_sequence, last_sequence)
+    SELECT accepted_ms / 600000, pg_backend_pid(), min(sequence), max(sequence) FROM written GROUP BY 1
+    ON CONFLICT (zone, writer) DO UPDATE SET first_sequence = least(z.first_sequence, excluded.first_sequence),
+        last_sequence = greatest(z.last_sequence, excluded.last_sequence)
 )
 SELECT "partition", before, registry FROM moved
 
@@ -163,6 +169,11 @@ WHERE tenant = :tenant AND "offset" > :after AND "offset" <= :head ORDER BY "off
 SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant FROM event
 WHERE "partition" = :partition AND "offset" = ANY(:offsets::bigint[]) ORDER BY "offset"
 
+-- sequences_of_time --
+-- Return between which numbers every entry of a time lies.
+SELECT min(first_sequence) AS lowest, max(last_sequence) AS highest FROM event_zone
+WHERE zone >= :since::bigint / 600000 AND zone <= :until::bigint / 600000
+
 -- list_of_project --
 -- Return which of a project's next events fit a filter, with the number of the last that was looked at.
 WITH looked AS MATERIALIZED (
@@ -178,10 +189,25 @@ FROM (SELECT 1) AS one LEFT JOIN looked ON (:object::bytea IS NULL OR object = :
     AND accepted_ms >= :since AND accepted_ms < :until
 ORDER BY sequence {order} LIMIT :limit
 
+-- offset_of --
+-- Return a tenant's last offset whose number is not above one, 0 when there is none, by halving: both grow together.
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, head FROM "partition" WHERE "partition" = :partition
+    UNION ALL
+    SELECT CASE WHEN probe.sequence <= :sequence THEN probe."offset" ELSE low END,
+        CASE WHEN probe.sequence <= :sequence THEN high ELSE (low + high + 1) / 2 - 1 END
+    FROM search LEFT JOIN LATERAL (
+        SELECT "offset", sequence FROM event WHERE tenant = :tenant AND "offset" >= (low + high + 1) / 2
+        ORDER BY "offset" LIMIT 1
+    ) AS probe ON true
+    WHERE low < high
+)
+SELECT max(low) FROM search
+
 -- list_of_tenant --
 -- Return which of a tenant's next events fit a filter, with the number of the last that was looked at.
 WITH looked AS MATERIALIZED (
-    SELECT * FROM event WHERE tenant = :tenant AND sequence > :above AND sequence < :below
+    SELECT * FROM event WHERE tenant = :tenant AND "offset" > :lowest AND "offset" <= :highest
     ORDER BY "offset" {order} LIMIT :looked_at
 ), edge AS (
     SELECT sequence FROM looked OFFSET :looked_at - 1 LIMIT 1

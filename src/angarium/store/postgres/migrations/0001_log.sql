@@ -43,6 +43,13 @@ CREATE TABLE event (
 CREATE INDEX event_of_tenant ON event (tenant, "offset");
 CREATE INDEX event_of_project ON event (project, sequence) WHERE kind = 0;
 
+-- Between which numbers the events lie that were accepted within ten minutes, for lists that ask by time. Each connection
+-- has rows of its own, so that commits never wait for each other here.
+CREATE TABLE event_zone (
+    zone bigint NOT NULL, writer integer NOT NULL, first_sequence bigint NOT NULL, last_sequence bigint NOT NULL,
+    PRIMARY KEY (zone, writer)
+) WITH (fillfactor = 50);
+
 -- A row without `places` is being accepted by the transaction that made it.
 CREATE TABLE idempotency (
     project bytea NOT NULL, key bytea NOT NULL, digest bytea NOT NULL, matched integer NOT NULL,
