@@ -93,6 +93,7 @@ class Writer:
         self._works: deque[Waiting] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._is_asleep = False
+        self._is_rousing = False
         self._is_closing = False
         self._broken: str = ""
         self._wal_pages = 0
@@ -143,7 +144,14 @@ class Writer:
         return future
 
     def _rouse(self) -> None:
+        """Wake the writer once this turn of the loop is over: all that the turn reads goes into one commit."""
         # Either the writer, having said that it sleeps, sees what was appended, or we see that it sleeps.
+        if self._is_asleep and not self._is_rousing:
+            self._is_rousing = True
+            self._loop.call_soon(self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._is_rousing = False
         if self._is_asleep:
             self._is_asleep = False
             self._wake.put(None)
