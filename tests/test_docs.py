@@ -12,7 +12,6 @@ import sys
 import time
 import tomllib
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,6 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.skipif(find_spec("angarium.cli.serve") is None, reason="there is no `angarium serve` yet")
 @pytest.mark.parametrize("page", RUNNING, ids=_name)
 def test_a_page_s_examples_do_what_it_says(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from angarium.model.registry import Project
 from angarium.store import bodies
 from angarium.store.postgres import PostgresStore
 from angarium.store.postgres.migrating import migrate
-from angarium.store.postgres.statements import Migration, load_migrations
+from angarium.store.postgres.statements import load_migrations
+from angarium.store.sql import Migration
 from angarium.store.sqlite.statements import load_migrations as load_sqlite_s
 from tests.store.values import NOON, PROJECT, TENANT
 

@@ -13,9 +13,10 @@ from angarium.errors import StoreAway, StoreDamaged, StoreWrong
 from angarium.model.registry import Project
 from angarium.store import bodies
 from angarium.store.rows import entry_row, event_columns
+from angarium.store.sql import Migration
 from angarium.store.sqlite import SqliteStore
 from angarium.store.sqlite.migrating import migrate
-from angarium.store.sqlite.statements import Migration, load_migrations
+from angarium.store.sqlite.statements import load_migrations
 from tests.store.values import NOON, PARTITION, PROJECT, TENANT, event, publish, subscription
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from angarium.store.postgres.statements import run, value
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from angarium.store.postgres.statements import Connection, Migration
+    from angarium.store.postgres.statements import Connection
+    from angarium.store.sql import Migration
 
 OLDEST = 150000
 """The oldest server that will do, as it numbers itself."""

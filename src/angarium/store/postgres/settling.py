@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from angarium.store import bodies
+from angarium.store.flushing import Flushes
 from angarium.store.postgres.connection import committing, writing
 from angarium.store.postgres.statements import run
 from angarium.store.rows import Row, attempt_row, key_columns, open_row, settled_row
 
 if TYPE_CHECKING:
-    from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled
+    from angarium.model.delivery import Key, Open, Settled
     from angarium.store.contract import Settlement
     from angarium.store.postgres.names import Names
     from angarium.store.postgres.statements import Connection
@@ -51,25 +52,8 @@ def weigh(settlement: Settlement) -> int:
     )
 
 
-class Flush:
-    """What some flushes, taken in in their order, make of each row; None deletes it."""
-
-    def __init__(self) -> None:
-        self._settled: dict[Key, Settled] = {}
-        self._attempts: dict[tuple[Key, int], Attempt] = {}
-        self._opens: dict[Key, Open | None] = {}
-        self._lanes: dict[tuple[int, int], LaneRow | None] = {}
-        self._watermarks: dict[int, int] = {}
-
-    def add(self, settlement: Settlement) -> None:
-        """Take in a flush: what it deletes first."""
-        self._opens |= dict.fromkeys(settlement.closed)
-        self._lanes |= dict.fromkeys(settlement.lanes_gone)
-        self._opens |= {opened.key: opened for opened in settlement.opened}
-        self._lanes |= {(lane.partition, lane.subscription): lane for lane in settlement.lanes}
-        self._settled |= {settled.key: settled for settled in settlement.settled}
-        self._attempts |= {(attempt.key, attempt.number): attempt for attempt in settlement.attempts}
-        self._watermarks |= settlement.watermarks
+class Flush(Flushes):
+    """What some flushes leave, and how it is written."""
 
     async def write(self, connection: Connection, names: Names) -> None:
         """Write it all."""

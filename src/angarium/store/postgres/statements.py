@@ -1,14 +1,14 @@
-"""Load the SQL: named blocks of `queries.sql`, and the numbered migrations. What they are for stands beside them."""
+"""Run the named blocks of `queries.sql`, and load the migrations. What they are for stands beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
-from importlib.resources import files
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+
+from angarium.store import sql as texts
 
 if TYPE_CHECKING:
     from asyncpg import Connection as Own
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     Connection = Own[Record] | PoolConnectionProxy[Record]
     """A connection that is held for good, or one that is lent."""
 
-_HEADER = re.compile(r"^-- (\w+) --\n", re.MULTILINE)
 _NAME = re.compile(r"(?<!:):([a-z]\w*)")
-_SCOPES = ("project", "tenant", "subscription")
-_ORDERS = {"down": "DESC", "up": "ASC"}
 
 
 class Statement(Struct, frozen=True):
@@ -29,36 +26,6 @@ class Statement(Struct, frozen=True):
 
     sql: str
     names: tuple[str, ...]
-
-
-class Migration(Struct, frozen=True):
-    """One step of the schema, and the digest of its text."""
-
-    number: int
-    name: str
-    sql: str
-    digest: bytes
-
-
-def load_queries() -> Mapping[str, Statement]:
-    """Return the named blocks, those with `{scope}` and `{order}` once for each of their values."""
-    _, *parts = _HEADER.split((files(__package__) / "queries.sql").read_text("utf-8"))
-    return {
-        variant: _statement(text)
-        for name, sql in zip(parts[::2], parts[1::2], strict=True)
-        for variant, text in _variants(name, sql.strip())
-    }
-
-
-def _variants(name: str, sql: str) -> Iterator[tuple[str, str]]:
-    if "{scope}" in sql:
-        for scope in _SCOPES:
-            yield from _variants(f"{name}_{scope}", sql.replace("{scope}", scope))
-    elif "{order}" in sql:
-        for way, order in _ORDERS.items():
-            yield f"{name}_{way}", sql.replace("{order}", order)
-    else:
-        yield name, sql
 
 
 def _statement(sql: str) -> Statement:
@@ -69,16 +36,9 @@ def _statement(sql: str) -> Statement:
     return Statement(_NAME.sub(lambda found: f"${numbers[found[1]]}", said), names)
 
 
-def load_migrations() -> tuple[Migration, ...]:
-    """Return all migrations, in order."""
-    found = sorted(
-        (path.name, path.read_text("utf-8"))
-        for path in (files(__package__) / "migrations").iterdir()
-        if path.name.endswith(".sql")
-    )
-    return tuple(
-        Migration(int(name[:4]), name, sql, blake2b(sql.encode(), digest_size=16).digest()) for name, sql in found
-    )
+def load_migrations() -> tuple[texts.Migration, ...]:
+    """Return this store's migrations, in order."""
+    return texts.load_migrations(__package__)
 
 
 async def run(connection: Connection, name: str, /, **values: Any) -> list[Record]:  # noqa: ANN401  the block says what
@@ -99,4 +59,4 @@ async def value(connection: Connection, name: str, /, **values: Any) -> Any:  # 
     return await connection.fetchval(statement.sql, *[values[each] for each in statement.names])
 
 
-SQL: Mapping[str, Statement] = load_queries()
+SQL: Mapping[str, Statement] = {name: _statement(sql) for name, sql in texts.load_blocks(__package__)}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from angarium.store.sqlite.statements import Migration
+    from angarium.store.sql import Migration
 
 
 def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from angarium.model.delivery import TEST_OFFSET
 from angarium.store import bodies
+from angarium.store.flushing import Flushes
 from angarium.store.rows import (
     STATE_NUMBERS,
     attempt_row,
@@ -23,35 +24,12 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled
-    from angarium.store.contract import Settlement
+    from angarium.model.delivery import Key
     from angarium.store.sqlite.ledger import Ledger
 
 
-class Settling:
-    """What some flushes, taken in in their order, make of each row; None deletes it."""
-
-    def __init__(self) -> None:
-        self._settled: dict[Key, Settled] = {}
-        self._attempts: dict[tuple[Key, int], Attempt] = {}
-        self._opens: dict[Key, Open | None] = {}
-        self._lanes: dict[tuple[int, int], LaneRow | None] = {}
-        self._watermarks: dict[int, int] = {}
-
-    def add(self, settlement: Settlement) -> None:
-        """Take in a flush: what it deletes first."""
-        self._opens |= dict.fromkeys(settlement.closed)
-        self._lanes |= dict.fromkeys(settlement.lanes_gone)
-        self._opens |= {opened.key: opened for opened in settlement.opened}
-        self._lanes |= {(lane.partition, lane.subscription): lane for lane in settlement.lanes}
-        self._settled |= {settled.key: settled for settled in settlement.settled}
-        self._attempts |= {(attempt.key, attempt.number): attempt for attempt in settlement.attempts}
-        self._watermarks |= settlement.watermarks
-
-    @property
-    def is_empty(self) -> bool:
-        """Say whether there is nothing to write."""
-        return not (self._settled or self._attempts or self._opens or self._lanes or self._watermarks)
+class Settling(Flushes):
+    """What some flushes leave, and how it is written."""
 
     def write(self, connection: apsw.Connection, ledger: Ledger, lately: set[Key]) -> set[Key]:
         """Write it all; return what is settled lately. `lately` is what this transaction has settled before."""

@@ -1,15 +1,13 @@
-"""Load the SQL: named blocks of `queries.sql`, and the numbered migrations. What they are for stands beside them."""
+"""Run the named blocks of `queries.sql`, and load the migrations. What they are for stands beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from hashlib import blake2b
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from angarium.store import sql as texts
 
 if TYPE_CHECKING:
     import apsw
@@ -17,51 +15,13 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 Values = Sequence[Any] | Mapping[str, Any]
 
-_HEADER = re.compile(r"^-- (\w+) --\n", re.MULTILINE)
 _EACH = re.compile(r"\{(\d+) each\}")
-_SCOPES = ("project", "tenant", "subscription")
-_ORDERS = {"down": "DESC", "up": "ASC"}
 _AT_ONCE = (256, 64, 16, 4, 1)
 
 
-class Migration(Struct, frozen=True):
-    """One step of the schema, and the digest of its text."""
-
-    number: int
-    name: str
-    sql: str
-    digest: bytes
-
-
-def load_queries() -> Mapping[str, str]:
-    """Return the SQL of each named block, those with `{scope}` and `{order}` once for each of their values."""
-    _, *parts = _HEADER.split((files(__package__) / "queries.sql").read_text("utf-8"))
-    return dict(
-        each for name, sql in zip(parts[::2], parts[1::2], strict=True) for each in _variants(name, sql.strip())
-    )
-
-
-def _variants(name: str, sql: str) -> Iterator[tuple[str, str]]:
-    if "{scope}" in sql:
-        for scope in _SCOPES:
-            yield from _variants(f"{name}_{scope}", sql.replace("{scope}", scope))
-    elif "{order}" in sql:
-        for way, order in _ORDERS.items():
-            yield f"{name}_{way}", sql.replace("{order}", order)
-    else:
-        yield name, sql
-
-
-def load_migrations() -> tuple[Migration, ...]:
-    """Return all migrations, in order."""
-    found = sorted(
-        (path.name, path.read_text("utf-8"))
-        for path in (files(__package__) / "migrations").iterdir()
-        if path.name.endswith(".sql")
-    )
-    return tuple(
-        Migration(int(name[:4]), name, sql, blake2b(sql.encode(), digest_size=16).digest()) for name, sql in found
-    )
+def load_migrations() -> tuple[texts.Migration, ...]:
+    """Return this store's migrations, in order."""
+    return texts.load_migrations(__package__)
 
 
 def run(connection: apsw.Connection, name: str, values: Values = ()) -> list[Row]:
@@ -108,4 +68,4 @@ def _widened(name: str, count: int) -> str:
     return _EACH.sub(", ".join([row] * count), SQL[name])
 
 
-SQL: Mapping[str, str] = load_queries()
+SQL: Mapping[str, str] = dict(texts.load_blocks(__package__))
