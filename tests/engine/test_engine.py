@@ -81,7 +81,7 @@ async def test_a_pause_keeps_what_is_owed_and_a_resume_sends_it() -> None:
         one = await w.subscribe()
         await w.change(one, status=Status.PAUSED)
         sent = await w.publish("1", "2", "3")
-        await w.until(lambda: w.engine.lane(one).backlog == 3)
+        await w.has_backlog(one, 3)
         assert w.sender.requests == []
         await w.change(one, status=Status.ACTIVE, resumed_ms=w.clock.now().wall_ms)
         await w.quiet()
@@ -154,15 +154,15 @@ async def test_a_sleeping_lane_counts_what_comes_and_is_cancelled_with_its_subsc
         await w.until(lambda: len(w.sender.by_url[other.url]) == 2)
         await asyncio.sleep(0.05)
         await w.publish("3")
-        await w.until(lambda: w.engine.lane(one).backlog == 3)
+        await w.has_backlog(one, 3)
         await w.restart()
-        await w.until(lambda: w.engine.lane(one).backlog == 3)
+        await w.has_backlog(one, 3)
         await w.change(one, owed=Owed.NOTHING, status=Status.DISABLED)
         await w.until(lambda: any(each.count == 3 for each in w.settled))
         (cancelled,) = [each for each in w.settled if each.count]
         assert (cancelled.state, cancelled.key.subscription) == (State.CANCELLED, one.number)
         assert w.sender.by_url[one.url] == []
-        assert w.engine.lane(one).backlog == 0
+        assert (await w.engine.lane(one)).backlog == 0
 
 
 async def test_a_test_goes_out_while_its_subscription_is_paused() -> None:
@@ -176,4 +176,4 @@ async def test_a_test_goes_out_while_its_subscription_is_paused() -> None:
         await w.until(lambda: len(w.sender.requests) == 1)
         await w.until(lambda: bool(w.settled))
         assert objects_of(w.sender.requests) == ["example"]
-        assert w.engine.lane(one).backlog == 1
+        assert (await w.engine.lane(one)).backlog == 1

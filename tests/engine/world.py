@@ -172,6 +172,14 @@ class World:
             await asyncio.sleep(0.005)
         raise AssertionError("what was waited for did not come about within 30 s")
 
+    async def has_backlog(self, subscription: Subscription, events: int) -> None:
+        """Wait until so many events wait for a subscription."""
+        for _ in range(6000):
+            if (await self.engine.lane(subscription)).backlog == events:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("what was waited for did not come about within 30 s")
+
     async def quiet(self) -> None:
         """Wait until nothing is on the wire and all is written."""
         await self.until(lambda: self.engine.figures()["backlog_events"] == 0)

@@ -86,11 +86,11 @@ class Engine(Protocol):
 
     # -- views ------------------------------------------------------------------------------------------------------
 
-    def lane(self, subscription: Subscription) -> LaneView:
-        """Return how a subscription's lane is doing."""
+    async def lane(self, subscription: Subscription) -> LaneView:
+        """Return how a subscription's lane is doing, whichever process has it."""
 
-    def lane_failing(self) -> Sequence[int]:
-        """Return the numbers of the subscriptions whose lanes are failing."""
+    async def lane_failing(self) -> Sequence[int]:
+        """Return the numbers of the subscriptions whose lanes are failing, whichever process has them."""
 
     async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
         """Wait until a partition's committed head is above an offset; False when the time is up first."""

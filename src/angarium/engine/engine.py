@@ -275,7 +275,7 @@ class LogEngine:
 
     # -- views ------------------------------------------------------------------------------------------------------
 
-    def lane(self, subscription: Subscription) -> LaneView:
+    async def lane(self, subscription: Subscription) -> LaneView:
         """Return how a subscription's lane is doing."""
         sleeper = self._dormitory.asleep.get(subscription.number)
         if sleeper is not None:
@@ -285,8 +285,11 @@ class LogEngine:
             return LaneView()
         return LaneView(courier.lane.backlog, courier.lane.breaker.failing_since_ms, courier.lane.is_behind)
 
-    def lane_failing(self) -> Sequence[int]:
+    async def lane_failing(self) -> Sequence[int]:
         """Return the numbers of the subscriptions whose lanes are failing."""
+        return self._failing()
+
+    def _failing(self) -> Sequence[int]:
         awake, asleep = self._lanes.couriers, self._dormitory.asleep
         failing = [number for number, courier in awake.items() if courier.lane.breaker.failing_since_ms]
         return [*failing, *(number for number, sleeper in asleep.items() if sleeper.failing_since_ms)]
@@ -323,7 +326,7 @@ class LogEngine:
             "lanes": len(lanes) + len(asleep),
             "lanes_asleep": len(asleep),
             "lanes_behind": sum(courier.lane.is_behind for courier in lanes) + len(asleep),
-            "lanes_failing": len(self.lane_failing()),
+            "lanes_failing": len(self._failing()),
             "backlog_events": sum(each.lane.backlog for each in lanes) + sum(each.backlog for each in asleep),
             "ring_events": self._ring.events,
             "ring_bytes": self._ring.bytes,

@@ -107,11 +107,11 @@ class Pushes:
     async def listed(self, reach: Reach, organization: str, *, event: str | None = None) -> Sequence[Shown]:
         """Return an organisation's subscriptions, those to one event only if one is named."""
         found = await self._context.store.subscriptions_of(reach.project, organization)
-        return [self._shown(each) for each in found if _is_ours(each) and event in (None, event_of(each))]
+        return [await self._shown(each) for each in found if _is_ours(each) and event in (None, event_of(each))]
 
     async def get(self, reach: Reach, organization: str, id_: str) -> Shown:
         """Return one subscription."""
-        return self._shown(await self.find(reach, organization, id_))
+        return await self._shown(await self.find(reach, organization, id_))
 
     async def create(self, reach: Reach, organization: str, wanted: Wanted) -> Shown:
         """Subscribe, once the receiver has answered the validation; it is neither validated nor enabled yet.
@@ -124,7 +124,7 @@ class Pushes:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         made = self._made(reach, organization, terms, number, wanted, token)
         await self._ask(reach, made, token)
-        return self._shown(await add_subscription(self._context, reach, made))
+        return await self._shown(await add_subscription(self._context, reach, made))
 
     async def change(self, reach: Reach, organization: str, id_: str, wanted: Wanted) -> Shown:
         """Enable or disable a subscription, validate it by its token, or lead it to another url.
@@ -142,7 +142,7 @@ class Pushes:
                 raise Conflict(f"subscription {id_} was led elsewhere meanwhile; read it again, and repeat")
             return self._flagged(self._on(reach, present, wanted), present, wanted, token)
 
-        return self._shown(await edit_subscription(self._context, reach, found.id, edit))
+        return await self._shown(await edit_subscription(self._context, reach, found.id, edit))
 
     async def remove(self, reach: Reach, organization: str, id_: str) -> None:
         """Delete a subscription."""
@@ -240,8 +240,8 @@ class Pushes:
             resumed_ms=self._context.clock.now().wall_ms if is_new else present.resumed_ms,
         )
 
-    def _shown(self, subscription: Subscription) -> Shown:
-        since_ms = self._context.engine.lane(subscription).failing_since_ms
+    async def _shown(self, subscription: Subscription) -> Shown:
+        since_ms = (await self._context.engine.lane(subscription)).failing_since_ms
         return Shown(subscription, flags_of(subscription), since_ms if subscription.status is Status.ACTIVE else 0)
 
 

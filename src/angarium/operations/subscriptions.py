@@ -295,12 +295,12 @@ class Subscriptions:
         query = DeliveryQuery(subscription.project, subscription=subscription.number, state=State.DELIVERED)
         newest = (await self._store.deliveries(query, Page(limit=1))).data
         last_ms = max((each.settled_ms for each in newest if isinstance(each, Settled)), default=0)
-        return Standing(subscription, self._context.engine.lane(subscription), last_ms)
+        return Standing(subscription, await self._context.engine.lane(subscription), last_ms)
 
     async def _failing(self, reach: Reach, page: Page, tenant: str | None) -> Listing[Subscription]:
         """List those whose lanes are failing: few, and known to the engine only."""
         wanted = window("subscriptions", page)
-        found = [await self._store.subscription(number) for number in self._context.engine.lane_failing()]
+        found = [await self._store.subscription(number) for number in await self._context.engine.lane_failing()]
         held: Sequence[Subscription] = [
             each
             for each in found

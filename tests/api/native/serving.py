@@ -106,10 +106,10 @@ class FakeEngine:
         while await self.store.fold_objects(limit=100) == 100:
             pass
 
-    def lane(self, subscription: Subscription) -> LaneView:
+    async def lane(self, subscription: Subscription) -> LaneView:
         return self.views.get(subscription.number, LaneView())
 
-    def lane_failing(self) -> Sequence[int]:
+    async def lane_failing(self) -> Sequence[int]:
         return [number for number, view in self.views.items() if view.is_failing]
 
     async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
