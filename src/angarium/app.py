@@ -32,6 +32,7 @@ from angarium.egress.sender import CurlSender
 from angarium.engine.engine import LogEngine
 from angarium.errors import SecretKeyWrong
 from angarium.model.ids import Ids
+from angarium.notifying import READY, STOPPING, notify
 from angarium.operations.callers import Callers, make_admin_key
 from angarium.operations.context import Context
 from angarium.operations.expiring import Expiry
@@ -87,10 +88,12 @@ async def _run(settings: Settings, told: Callable[[Server], None]) -> None:
     ending = _Ending()
     async with running(settings) as server:
         told(server)
+        notify(READY)
         # What was made at the start stays, and what an event makes goes with it: the collector may look less often.
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         await ending.asked.wait()
+        notify(STOPPING)
         began = time.monotonic()
     emit(SERVER_STOPPED, reason=ending.reason, took_ms=round((time.monotonic() - began) * 1000))
 
