@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
@@ -36,11 +36,12 @@ def begin(
     timeout_s: float = 30.0,
     owner: str = "ada",
     allow_http: bool = False,
+    may_send: Callable[[], bool] | None = None,
 ) -> asyncio.Future[Response | NoResponse]:
     """Post a request; the future has what came of it, and fails if that is told twice."""
     ended: asyncio.Future[Response | NoResponse] = asyncio.get_running_loop().create_future()
     request = Request(method, url, headers, body)
-    via.post(request, timeout_s=timeout_s, allow_http=allow_http, owner=owner, done=ended.set_result)
+    via.post(request, timeout_s=timeout_s, allow_http=allow_http, owner=owner, done=ended.set_result, may_send=may_send)
     return ended
 
 

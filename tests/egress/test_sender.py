@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from angarium import __version__
-from angarium.model.wire import NoResponse, Reason, Request, Response
+from angarium.model.wire import WITHHELD, NoResponse, Reason, Request, Response
 from tests.egress.sending import begin, post, sender
 from tests.receivers import Answer, hang, receiver
 
@@ -46,6 +46,26 @@ async def test_owners_share_no_connection() -> None:
         for owner in ("ada", "bob", "ada", "bob"):
             await post(s, r.url, owner=owner)
         assert [request.connection for request in r.requests] == [1, 2, 1, 2]
+
+
+# -- whether it may go -------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_may_not_be_sent_reaches_nobody() -> None:
+    async with receiver() as r, sender() as s:
+        assert await post(s, r.url, may_send=lambda: False) is WITHHELD
+        assert (r.requests, r.connections) == ([], 0)
+
+
+@pytest.mark.parametrize("is_connected", [False, True], ids=["new connection", "kept connection"])
+async def test_whether_a_request_may_go_is_asked_again_once_it_is_connected(is_connected: bool) -> None:  # noqa: FBT001  a row
+    answers = iter([True, False])
+    async with receiver() as r, sender() as s:
+        if is_connected:
+            await post(s, r.url)
+        assert await post(s, r.url, may_send=lambda: next(answers), body=b"late" * 8192) is WITHHELD
+        assert isinstance(await post(s, r.url, may_send=lambda: True, body=b"in time"), Response)
+        assert [request.body for request in r.requests] == [b""] * is_connected + [b"in time"]
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class ScriptedSender:
         owner: str,
         done: Callable[[Answer], None],
         ports: frozenset[int] = frozenset(),
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         self.requests.append(request)
         self.by_url[request.url].append(request)

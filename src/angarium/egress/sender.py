@@ -81,7 +81,7 @@ class CurlSender:
         self._wire.stop()
         await self._resolver.close()
 
-    def post(
+    def post(  # noqa: PLR0913  as its contract says
         self,
         request: Request,
         *,
@@ -90,14 +90,16 @@ class CurlSender:
         owner: str,
         done: Callable[[Response | NoResponse], None],
         ports: frozenset[int] = frozenset(),
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         """Send one request; call `done` once, on the event loop, with the answer or why there is none.
 
-        `ports` are open at public addresses besides the sender's own (a project's setting).
+        `ports` are open at public addresses besides the sender's own (a project's setting). `may_send` is asked right
+        before the request goes; the answer to no is `WITHHELD`.
         """
         self._in_flight += 1
         now = time.monotonic()
-        transfer = Transfer(request, now, now + timeout_s, done)
+        transfer = Transfer(request, now, now + timeout_s, done, may_send)
         key = (request.url, owner, allow_http, ports)
         route = self._routes.get(key)
         if not self._is_open:

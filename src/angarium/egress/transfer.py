@@ -12,7 +12,7 @@ import pycurl
 
 from angarium import __version__
 from angarium.egress.answers import BODY_MAX, has_status, no_response, phases, response
-from angarium.model.wire import NoResponse, Phases, Reason, Request, Response
+from angarium.model.wire import WITHHELD, NoResponse, Phases, Reason, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,17 +29,23 @@ _METHODS = frozenset({"POST", "PUT", "GET", "OPTIONS"})
 
 
 class Transfer:
-    """One request on its way: by which route, until when (monotonic seconds), and whom to tell."""
+    """One request on its way: by which route, until when (monotonic seconds), whom to ask, and whom to tell."""
 
-    __slots__ = ("begun_at", "deadline", "dns_us", "done", "request", "route")
+    __slots__ = ("begun_at", "deadline", "dns_us", "done", "may_send", "request", "route")
 
     def __init__(
-        self, request: Request, begun_at: float, deadline: float, done: Callable[[Response | NoResponse], None]
+        self,
+        request: Request,
+        begun_at: float,
+        deadline: float,
+        done: Callable[[Response | NoResponse], None],
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         self.request = request
         self.begun_at = begun_at
         self.deadline = deadline
         self.done = done
+        self.may_send = may_send
         self.dns_us = 0
         self.route: Route | None = None
 
@@ -62,6 +68,7 @@ class Handle:
         self._chunks: list[bytes] = []
         self._body_size = 0
         self._is_sent = False
+        self._is_withheld = False
         self._refused: NoResponse | None = None
         self._configure(options)
 
@@ -98,7 +105,7 @@ class Handle:
         self._lines.clear()
         self._chunks.clear()
         self._body_size = 0
-        self._is_sent = False
+        self._is_sent = self._is_withheld = False
         self._refused = None
         setopt = self.curl.setopt
         if route is not self._route:
@@ -144,9 +151,13 @@ class Handle:
         return _NO_SOCKET
 
     def _before_request(self, peer: str, _own: str, _peer_port: int, _own_port: int) -> int:
-        """Let the request go out once, and only to an address that was vetted."""
+        """Let the request go out once, only to an address that was vetted, and only while it may."""
         assert self._route is not None
         if self._is_sent or not self._route.leads_to(peer):
+            return _ABORT
+        may_send = self.transfer.may_send
+        if may_send is not None and not may_send():
+            self._is_withheld = True
             return _ABORT
         self._is_sent = True
         return _KEEP_GOING
@@ -185,6 +196,8 @@ class Handle:
         return False
 
     def _aborted(self, took: Phases) -> NoResponse:
+        if self._is_withheld:
+            return WITHHELD
         # A kept connection ended without an answer, and libcurl would have sent the request again on a new one. The
         # receiver may have taken the first, so whether and when to repeat it is the retry schedule's.
         if self._is_sent:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from angarium.egress.transfer import Handle, Options, Transfer, failed, overdue
-from angarium.model.wire import NoResponse, Reason, Response
+from angarium.model.wire import WITHHELD, NoResponse, Reason, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +168,9 @@ class Wire:
     def _begin(self, transfer: Transfer) -> None:
         if transfer.deadline <= time.monotonic():
             self._ended.append((transfer, overdue(transfer)))
+            return
+        if transfer.may_send is not None and not transfer.may_send():
+            self._ended.append((transfer, WITHHELD))  # Not even a connection is made.
             return
         handle = self._idle.pop() if self._idle else Handle(self._options)
         try:

@@ -57,3 +57,7 @@ class NoResponse(Struct, frozen=True):
     reason: Reason
     detail: str = ""
     phases: Phases = Phases()
+
+
+WITHHELD = NoResponse(Reason.INTERNAL, "it was not sent: whoever asked for it may send no more")
+"""What a request comes to that was not begun because its `may_send` said no; told by identity, and no attempt."""

@@ -144,6 +144,7 @@ class FakeSender:
         owner: str,
         done: Callable[[Response | NoResponse], None],
         ports: frozenset[int] = frozenset(),
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         self.sent.append(request)
         asyncio.get_running_loop().call_soon(done, self.answer(request))
