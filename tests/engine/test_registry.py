@@ -15,7 +15,7 @@ from angarium.core.partitioning import partition_of
 from angarium.engine import registry as registries
 from angarium.engine.registry import Registry, TenantSubscriptions
 from angarium.errors import StoreAway
-from angarium.model.event import Entry, Event, Kind
+from angarium.model.event import PARTITIONS, Entry, Event, Kind
 from angarium.model.registry import Project
 from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
 from angarium.store.memory import MemoryStore
@@ -185,6 +185,43 @@ async def test_a_project_is_one_for_all_its_tenants() -> None:
     assert one.project is two.project is not None
     assert sorted(registry.forget_project("p")) == ["1", "2"]
     assert (registry.held("p", "1"), registry.held("p", "2")) == (None, None)
+
+
+async def test_a_partition_s_tenants_are_forgotten_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "SUBSCRIPTIONS_MAX", 6)
+    store = MemoryStore()
+    registry = Registry(store)
+    for tenant in map(str, range(9)):
+        await registry.load("p", tenant)
+    owners = {("p", str(number)) for number in range(9) if registry.held("p", str(number)) is not None}
+    assert len(owners) == 6
+    forgotten = [owner for partition in range(PARTITIONS) for owner in registry.forget_partition(partition)]
+    assert sorted(forgotten) == sorted(owners)
+    assert not any(registry.held(*owner) for owner in owners)
+
+
+async def test_a_partition_that_is_forgotten_while_a_tenant_of_it_is_read_is_read_once_more() -> None:
+    store = MemoryStore()
+    await _write(store, _subscription(1, url="http://old"))
+    registry = Registry(FrailStore(store, Random(1)).as_store)
+    loading = asyncio.ensure_future(registry.load("p", TENANT))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    await _write(store, _subscription(1, url="http://new"), None)
+    assert registry.forget_partition(partition_of("p", TENANT)) == [("p", TENANT)]
+    assert (await loading).subscriptions[1].url == "http://new"
+
+
+async def test_projects_that_others_have_changed_are_found() -> None:
+    store = MemoryStore()
+    for name in ("p", "q", "r"):
+        await store.put_project(Project(name, "standard", 0, 0))
+    registry = Registry(store)
+    for name in ("p", "q", "r"):
+        await registry.load(name, TENANT)
+    await store.put_project(Project("q", "standard", 0, 1))
+    await store.delete_project("r")
+    assert await registry.outdated() == ["q", "r"]
 
 
 async def test_a_failed_read_is_everybody_s_and_the_next_one_begins_anew() -> None:

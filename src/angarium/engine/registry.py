@@ -117,6 +117,7 @@ class Registry:
         self._loading: dict[tuple[str, str], asyncio.Task[TenantSubscriptions]] = {}
         self._turn: dict[tuple[str, str], int] = {}
         self._projects: dict[str, Project] = {}
+        self._of_partition: dict[int, set[tuple[str, str]]] = {}
         self._count = 0
 
     def held(self, project: str, tenant: str) -> TenantSubscriptions | None:
@@ -160,9 +161,15 @@ class Registry:
 
     def _keep(self, owner: tuple[str, str], found: TenantSubscriptions) -> None:
         self._kept[owner] = found
+        self._of_partition.setdefault(partition_of(*owner), set()).add(owner)
         self._count += len(found.subscriptions) + 1
         while self._count > SUBSCRIPTIONS_MAX and len(self._kept) > 1:
-            _, gone = self._kept.popitem(last=False)
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, owner: tuple[str, str]) -> None:
+        gone = self._kept.pop(owner, None)
+        if gone is not None:
+            self._of_partition[partition_of(*owner)].discard(owner)
             self._count -= len(gone.subscriptions) + 1
 
     def forget(self, project: str, tenant: str) -> None:
@@ -170,9 +177,16 @@ class Registry:
         owner = (project, tenant)
         if owner in self._loading:
             self._turn[owner] = self._turn.get(owner, 0) + 1
-        gone = self._kept.pop(owner, None)
-        if gone is not None:
-            self._count -= len(gone.subscriptions) + 1
+        self._drop(owner)
+
+    def forget_partition(self, partition: int) -> Sequence[tuple[str, str]]:
+        """Drop all tenants of a partition, project and name, so that they are read again; return which."""
+        held = self._of_partition.get(partition, ())
+        loading = (owner for owner in self._loading if partition_of(*owner) == partition)
+        owners = [*{*held, *loading}]
+        for owner in owners:
+            self.forget(*owner)
+        return owners
 
     def forget_project(self, project: str) -> Sequence[str]:
         """Drop all tenants of a project; return which."""
@@ -181,6 +195,10 @@ class Registry:
         for tenant in tenants:
             self.forget(project, tenant)
         return tenants
+
+    async def outdated(self) -> Sequence[str]:
+        """Return which projects in memory are not what the store has by now."""
+        return [name for name, held in list(self._projects.items()) if await self._store.project(name) != held]
 
     async def learn(self, version: Version) -> None:
         """See to it that a marker's version is known before anything after it is matched."""
