@@ -95,6 +95,10 @@ class StoreAway(AngariumError):
         self.is_unknown = is_unknown
 
 
+class OwnershipLost(StoreAway):
+    """A partition is not, or no longer, owned here: drop what is held of it, its new owner goes on from the store."""
+
+
 class StoreDamaged(StoreAway):
     """What the store holds is not as it was written."""
 

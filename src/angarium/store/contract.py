@@ -21,7 +21,8 @@ from angarium.model.subscription import Status, Subscription, Version
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 
@@ -45,11 +46,15 @@ class Publish(Struct, frozen=True):
 
 
 class Receipt(Struct, frozen=True):
-    """What a publish was answered: where its events stand, in their order. `is_replay`: it had been accepted before."""
+    """What a publish was answered: where its events stand, in their order. `is_replay`: it had been accepted before.
+
+    `registries` are the registry counters of its partitions as it was committed, where other processes raise them too.
+    """
 
     places: tuple[Place, ...]
     matched: int
     is_replay: bool = False
+    registries: Mapping[int, int] = {}
 
 
 class Settlement(Struct, frozen=True):
@@ -118,13 +123,70 @@ class DeliveryQuery(Struct, frozen=True):
     until_ms: int | None = None
 
 
+class Balance(Struct, frozen=True):
+    """What a look at who shares has come to: partitions that are owned from now on, and those to hand over."""
+
+    gained: frozenset[int] = frozenset()
+    excess: frozenset[int] = frozenset()
+
+
+class Owner(Protocol):
+    """Who settles: a worker's share of the partitions. At any moment nobody else owns what it owns.
+
+    An embedded store has one owner, of all partitions. Elsewhere a share is even, and may be lost at any time.
+    """
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Return the partitions that are owned now, whether `balance` has told of them yet or not."""
+
+    async def join(self) -> None:
+        """Be counted among those who share. `StoreAway` when that cannot be; whoever has joined stays as it is."""
+
+    async def balance(self) -> Balance:
+        """Show that we live, claim free partitions up to our share, and say what is new and what is too much.
+
+        To be called at least once a second after `join`; it also connects anew after a loss. Each partition is told as
+        gained once each time that it comes to be owned; excess is told until it is released. `StoreAway`: nothing was
+        gained, and what was owned still is, unless `lost` says otherwise.
+        """
+
+    async def retire(self) -> None:
+        """Be counted no more: others may claim our share as it is released, and `balance` tells all of it as excess.
+
+        What is owned stays owned until it is released; `balance` still has to be called. `join` takes it back.
+        """
+
+    async def release(self, partitions: Collection[int]) -> None:
+        """Let others own these. What was settled before has been written, what is settled after is refused."""
+
+    async def leave(self) -> None:
+        """Release all, and be counted no more until `join`."""
+
+    def may_send(self) -> bool:
+        """Say whether a request may start now: it is certain enough that nobody else owns what we own.
+
+        Ask at the last moment before bytes leave. It costs no more than reading a clock.
+        """
+
+    def lost(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, on the loop, whenever all that was owned is lost at once; `owned` is empty by then.
+
+        Settlements that wait have failed with `OwnershipLost`, or will before the loop's next turn.
+        """
+
+
 class Store(Protocol):
     """The one place where anything lasts."""
+
+    @property
+    def owner(self) -> Owner:
+        """Return this process's share of the partitions; it owns none before `join`."""
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open, bring the schema up to date, and take sole ownership; `StoreInUse` when another process has it."""
+        """Open, and bring the schema up to date; an embedded store takes its file: `StoreInUse` when another has it."""
 
     async def close(self) -> None:
         """Finish what waits, and let go."""
@@ -134,6 +196,27 @@ class Store(Protocol):
 
         The futures of the publishes in that commit are set before. A partition whose registry alone has moved is there
         too. Whoever joins late asks `heads`.
+        """
+
+    def listen_registry(self, raised: Callable[[Collection[int]], None]) -> None:
+        """Call `raised`, on the loop, with partitions whose registry counter has grown, whichever process did it.
+
+        Own changes are told soon after their commit, others' within a second of theirs. Counters may have grown several
+        times by then. `listen` tells of these partitions too. Whoever joins late asks `registry`.
+        """
+
+    def listen_changes(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, on the loop, within a second of another process's change of what all processes remember.
+
+        That is: projects, tenants that somebody put, keys, apps and grants. It may also be called for own changes.
+        """
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Keep all others, in every process, from being inside of `alone` with the same name.
+
+        Whoever waits too long for it, or cannot reach the server, gets a `StoreAway`, and was not inside. The holder
+        may use the store as it likes, but not enter the same name again. On a server a holder that hangs, or is cut
+        off, is taken to be gone after a minute: this is for what is rare and short.
         """
 
     async def meta(self, name: str) -> bytes | None:
@@ -332,25 +415,31 @@ class Store(Protocol):
         """Write one flush, grouped with the publishes that wait.
 
         Deletions come first, so a key that is both closed and opened is open. `StoreAway` says that nothing was
-        written, or, when `is_unknown`, perhaps.
+        written, or, when `is_unknown`, perhaps. `OwnershipLost` is one: a partition that it is about is not owned here,
+        or was lost in the midst; it is never to be tried again. (Embedded stores, with one owner, take all.)
         """
 
     async def watermarks(self) -> Mapping[int, int]:
         """Return each partition's watermark; 0 is left out."""
 
-    async def lanes(self) -> Sequence[LaneRow]:
-        """Return the rows of all behind lanes."""
+    async def lanes(self, partitions: Collection[int] | None = None) -> Sequence[LaneRow]:
+        """Return the rows of all behind lanes, or those of some partitions; by partition, then subscription."""
 
     async def lane(self, partition: int, subscription: int) -> LaneRow | None: ...
 
-    async def opens(self) -> Sequence[Open]:
-        """Return all deliveries that are not settled."""
+    async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
+        """Return all deliveries that are not settled, or those of some partitions; by their keys."""
 
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled with a last offset above `offset`, for recovery to skip."""
 
-    async def reopen(self, open_: Open) -> bool:
-        """Move a settled delivery back to the open ones, or add a new one; False when it is open already."""
+    async def reopen(self, open_: Open, attempt: Attempt | None = None) -> bool:
+        """Move a settled delivery back to the open ones, or add a new one; False when it is open already.
+
+        `attempt` is kept with it, in the same transaction: the one with which it had arrived, which its record told of.
+        The partition's registry counter grows, so that its owner, wherever that is, looks for what it does not know.
+        When it is open already nothing is written. Anybody may call this, owner or not.
+        """
 
     # -- inspection -------------------------------------------------------------------------------------------------
 

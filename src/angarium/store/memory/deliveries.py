@@ -12,7 +12,7 @@ from angarium.store.paging import select, window
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from angarium.model.delivery import Attempt, Key, LaneRow
     from angarium.model.event import Place
@@ -43,29 +43,34 @@ class Deliveries(Held):
         """Return the watermarks above 0."""
         return {partition: offset for partition, offset in self._watermarks.items() if offset}
 
-    async def lanes(self) -> Sequence[LaneRow]:
-        """Return the rows of all behind lanes."""
-        return [self._lanes[key] for key in sorted(self._lanes)]
+    async def lanes(self, partitions: Collection[int] | None = None) -> Sequence[LaneRow]:
+        """Return the rows of all behind lanes, or those of some partitions."""
+        return [self._lanes[key] for key in sorted(self._lanes) if partitions is None or key[0] in partitions]
 
     async def lane(self, partition: int, subscription: int) -> LaneRow | None:
         """Return a behind lane's row."""
         return self._lanes.get((partition, subscription))
 
-    async def opens(self) -> Sequence[Open]:
-        """Return all deliveries that are not settled."""
-        return sorted(self._opens.values(), key=lambda open_: place_of(open_.key))
+    async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
+        """Return all deliveries that are not settled, or those of some partitions."""
+        held = (each for each in self._opens.values() if partitions is None or each.key.partition in partitions)
+        return sorted(held, key=lambda open_: place_of(open_.key))
 
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""
         held = (each for key, each in self._settled.items() if key.partition == partition and key.last_offset > offset)
         return sorted(held, key=lambda settled: place_of(settled.key))
 
-    async def reopen(self, open_: Open) -> bool:
+    async def reopen(self, open_: Open, attempt: Attempt | None = None) -> bool:
         """Move a settled delivery back to the open ones, or add a new one."""
         if open_.key in self._opens:
             return False
         self._settled.pop(open_.key, None)
         self._opens[open_.key] = open_
+        if attempt is not None:
+            self._attempts.setdefault(attempt.key, {})[attempt.number] = attempt
+        self._touch(open_.key.partition)
+        self._wake({open_.key.partition})
         return True
 
     async def deliveries(self, query: DeliveryQuery, page: Page) -> Listing[Settled | Open]:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from angarium.model.event import PARTITIONS, Entry, Kind, ObjectState, Place
 from angarium.store.contract import Receipt
+from angarium.store.owning import Alone, SoleOwner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from angarium.model.delivery import Attempt, Key, LaneRow, Open, Settled
     from angarium.model.event import Event
@@ -41,7 +42,10 @@ class Held:
     """All that is kept, as long as the process lasts."""
 
     def __init__(self) -> None:
+        self._sole = SoleOwner()
+        self._alone = Alone()
         self._woken: list[Callable[[Mapping[int, int]], None]] = []
+        self._raised: list[Callable[[Collection[int]], None]] = []
         self._meta: dict[str, bytes] = {}
         self._numbers: Counter[str] = Counter()
         self._logs: defaultdict[int, dict[int, Written]] = defaultdict(dict)
@@ -71,6 +75,15 @@ class Held:
     def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
         """Call `woken` with partitions that have moved, and their heads."""
         self._woken.append(woken)
+
+    def listen_registry(self, raised: Callable[[Collection[int]], None]) -> None:
+        """Call `raised` with partitions whose registry counter has grown."""
+        self._raised.append(raised)
+
+    def _touch(self, partition: int) -> None:
+        self._registry[partition] += 1
+        for raised in self._raised:
+            asyncio.get_running_loop().call_soon(raised, {partition})
 
     def _write(self, entry: Entry, owner: tuple[str, str]) -> Place:
         offset = self._heads.get(entry.partition, 0) + 1

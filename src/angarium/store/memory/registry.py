@@ -123,7 +123,7 @@ class Registry(Held):
             )
         self._subscriptions[subscription.number] = replace(subscription, revision=revision + 1)
         self._owners[subscription.number] = (subscription.project, subscription.tenant)
-        self._registry[subscription.partition] += 1
+        self._touch(subscription.partition)
         offset = self._mark(subscription, version) if version else None
         self._wake({subscription.partition})
         return offset
@@ -133,7 +133,7 @@ class Registry(Held):
         stored = self._subscriptions.pop(subscription.number, None)
         if stored is None:
             return
-        self._registry[stored.partition] += 1
+        self._touch(stored.partition)
         self._mark(
             replace(stored, updated_ms=subscription.updated_ms),
             Version(stored.number, 0, Owed.NOTHING, stored.rule, stored.dialect),

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from angarium.model.delivery import LaneRow, Open, Settled, State
+from angarium.model.event import PARTITIONS
 from angarium.store.contract import DeliveryQuery, Listing, Page
 from angarium.store.paging import cut, select, window
 from angarium.store.postgres.names import NOBODY
 from angarium.store.postgres.packed import END, Packed, way
-from angarium.store.postgres.settling import KEY, columns
+from angarium.store.postgres.settling import ATTEMPT, KEY, columns
 from angarium.store.postgres.statements import first, run, value
-from angarium.store.rows import STATE_NUMBERS, STATES, Row, attempt_of, key_columns, open_of, open_row, settled_of
+from angarium.store.rows import (
+    STATE_NUMBERS,
+    STATES,
+    Row,
+    attempt_of,
+    attempt_row,
+    key_columns,
+    open_of,
+    open_row,
+    settled_of,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -41,18 +52,18 @@ class Deliveries(Packed):
         async with self._reading() as connection:
             return dict(map(tuple, await run(connection, "watermarks")))
 
-    async def lanes(self) -> Sequence[LaneRow]:
-        """Return the rows of all behind lanes."""
-        return await self._all(LaneRow, "lanes")
+    async def lanes(self, partitions: Collection[int] | None = None) -> Sequence[LaneRow]:
+        """Return the rows of all behind lanes, or those of some partitions."""
+        return await self._all(LaneRow, "lanes", partitions=_asked(partitions))
 
     async def lane(self, partition: int, subscription: int) -> LaneRow | None:
         """Return a behind lane's row."""
         return await self._first(LaneRow, "lane", partition=partition, subscription=subscription)
 
-    async def opens(self) -> Sequence[Open]:
-        """Return all deliveries that are not settled."""
+    async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
+        """Return all deliveries that are not settled, or those of some partitions."""
         async with self._reading() as connection:
-            return [open_of(tuple(row)) for row in await run(connection, "opens")]
+            return [open_of(tuple(row)) for row in await run(connection, "opens", partitions=_asked(partitions))]
 
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""
@@ -60,11 +71,12 @@ class Deliveries(Packed):
             rows = await run(connection, "settled_after", partition=partition, offset=offset)
         return [settled_of(tuple(row)) for row in rows]
 
-    async def reopen(self, open_: Open) -> bool:
+    async def reopen(self, open_: Open, attempt: Attempt | None = None) -> bool:
         """Move a settled delivery back to the open ones, or add a new one."""
 
         async def reopen(transaction: Transaction) -> bool:
             connection, key = transaction.connection, open_.key
+            await transaction.lock([key.partition])
             owner = (await self._names.owners_of(connection, [key.subscription])).get(key.subscription, NOBODY)
             *_, project, tenant, origin, first_offset, record = open_row(open_, owner)
             given = {"project": project, "tenant": tenant, "origin": origin}
@@ -72,6 +84,9 @@ class Deliveries(Packed):
                 return False
             await run(connection, "add_members", members=list(open_.members), **_named(key))
             await run(connection, "delete_settled", **columns(KEY, [key_columns(key)]))
+            if attempt is not None:
+                await run(connection, "add_attempts", **columns(ATTEMPT, [attempt_row(attempt)]))
+            await transaction.touch(key.partition)
             return True
 
         return await self._change(reopen)
@@ -221,6 +236,10 @@ def _times(query: DeliveryQuery) -> tuple[int, int]:
 def _by_moment(delivery: Delivery) -> Cursor:
     key = delivery.key
     return key.last_ms, key.partition, key.last_offset, key.subscription
+
+
+def _asked(partitions: Collection[int] | None) -> list[int]:
+    return list(range(PARTITIONS)) if partitions is None else sorted(partitions)
 
 
 def _named(key: Key) -> dict[str, int]:

@@ -561,16 +561,17 @@ SELECT count(*) FROM open WHERE project = :project
 SELECT "partition", watermark FROM progress WHERE watermark > 0 ORDER BY "partition"
 
 -- lanes --
--- Return the rows of all behind lanes.
-SELECT body FROM lane ORDER BY "partition", subscription
+-- Return the rows of partitions' behind lanes.
+SELECT body FROM lane WHERE "partition" = ANY(:partitions::smallint[]) ORDER BY "partition", subscription
 
 -- lane --
 -- Return a behind lane's row.
 SELECT body FROM lane WHERE "partition" = :partition AND subscription = :subscription
 
 -- opens --
--- Return all open deliveries.
+-- Return the open deliveries of partitions.
 SELECT "partition", last_offset, subscription, last_ms, origin, record FROM open
+WHERE "partition" = ANY(:partitions::smallint[])
 ORDER BY "partition", last_offset, subscription, last_ms
 
 -- open --

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -11,6 +11,7 @@ import asyncpg
 from angarium.core.partitioning import partition_of
 from angarium.errors import StoreAway
 from angarium.store.contract import Publish, Receipt, Settlement
+from angarium.store.owning import Alone, SoleOwner
 from angarium.store.postgres.accepting import accept_all
 from angarium.store.postgres.connection import committing, connect, connect_pool, writing
 from angarium.store.postgres.line import Line, Written
@@ -51,6 +52,10 @@ class Server:
         self._readers = readers
         self._committer_count = committers
         self._woken: list[Callable[[Mapping[int, int]], None]] = []
+        self._raised: list[Callable[[Collection[int]], None]] = []
+        self._changed: list[Callable[[], None]] = []
+        self._owner = SoleOwner()
+        self._alone = Alone()
         self._is_open = False
 
     async def open(self) -> None:
@@ -99,6 +104,23 @@ class Server:
         self._woken.append(woken)
         if self._is_open:
             self._waker.listen(woken)
+
+    def listen_registry(self, raised: Callable[[Collection[int]], None]) -> None:
+        """Call `raised` with partitions whose registry counter has grown."""
+        self._raised.append(raised)
+
+    def listen_changes(self, changed: Callable[[], None]) -> None:
+        """Call `changed` when another process has changed what all remember."""
+        self._changed.append(changed)
+
+    @property
+    def owner(self) -> SoleOwner:
+        """Return this process's share of the partitions."""
+        return self._owner
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Keep all others from being inside of `alone` with the same name."""
+        return self._alone.hold(name)
 
     def accept(self, publish: Publish) -> Future[Receipt]:
         """Append a publish's events, or answer what its key answered before."""

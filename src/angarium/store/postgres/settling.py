@@ -27,7 +27,8 @@ KEY = ("partition", "last_offset", "subscription", "last_ms")
 _SETTLED = (*KEY, "project", "tenant", "state", "origin", "weight", "first_offset", "record")
 _OPEN = (*KEY, "project", "tenant", "origin", "first_offset", "record")
 _MEMBER = ("member_partition", "member_offset", "member_last_offset", "member_subscription", "member_last_ms")
-_ATTEMPT = (*KEY, "number", "at_ms", "body")
+ATTEMPT = (*KEY, "number", "at_ms", "body")
+"""An attempt's columns."""
 _LANE = ("partition", "subscription", "cursor", "body")
 
 
@@ -72,7 +73,7 @@ class Flush(Flushes):
                 await run(connection, "settle", **settled)
             if self._attempts:
                 rows = [attempt_row(self._attempts[each]) for each in sorted(self._attempts, key=_attempt_order)]
-                await run(connection, "add_attempts", **columns(_ATTEMPT, rows))
+                await run(connection, "add_attempts", **columns(ATTEMPT, rows))
 
     def _settled_values(self, owners: Owners) -> dict[str, Any]:
         ends = [self._settled[key] for key in sorted(self._settled, key=key_columns)]

@@ -13,6 +13,7 @@ from angarium.store.rows import (
     STATES,
     Row,
     attempt_of,
+    attempt_row,
     key_columns,
     member_values,
     open_of,
@@ -26,7 +27,7 @@ from angarium.store.sqlite.statements import SQL, first, run, run_each, value
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import apsw
 
@@ -61,9 +62,10 @@ class Deliveries(File):
         """Return the watermarks above 0."""
         return dict(await self._read(lambda connection: run(connection, "watermarks")))
 
-    async def lanes(self) -> Sequence[LaneRow]:
-        """Return the rows of all behind lanes."""
-        return await self._read(lambda connection: bodies.unpack_all(LaneRow, run(connection, "lanes")))
+    async def lanes(self, partitions: Collection[int] | None = None) -> Sequence[LaneRow]:
+        """Return the rows of all behind lanes, or those of some partitions."""
+        rows = await self._read(lambda connection: bodies.unpack_all(LaneRow, run(connection, "lanes")))
+        return rows if partitions is None else [row for row in rows if row.partition in partitions]
 
     async def lane(self, partition: int, subscription: int) -> LaneRow | None:
         """Return a behind lane's row."""
@@ -71,9 +73,19 @@ class Deliveries(File):
             lambda connection: bodies.unpack_first(LaneRow, run(connection, "lane", (partition, subscription)))
         )
 
-    async def opens(self) -> Sequence[Open]:
-        """Return all deliveries that are not settled."""
-        return await self._read(lambda connection: [open_of(row) for row in run(connection, "opens")])
+    def read(connection: apsw.Connection) -> list[int]:
+            number = value(connection, "project_number", (project,))
+            rows = bodies.unpack_all(LaneRow, run(connection, "lanes_of_project", (number,)))
+            failed = {each for (each,) in run(connection, "failed_of_project", (number,))}
+            return sorted(failed.union(row.subscription for row in rows if row.failing_since_ms))
+
+        return await self._read(read)
+
+    async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
+        """Return all deliveries that are not settled, or those of some partitions."""
+        # The one owner has them all but when it takes up few: so no index is asked for what one more look finds.
+        found = await self._read(lambda connection: [open_of(row) for row in run(connection, "opens")])
+        return found if partitions is None else [each for each in found if each.key.partition in partitions]
 
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""
@@ -83,9 +95,9 @@ class Deliveries(File):
         )
         return sorted(found, key=lambda settled: key_columns(settled.key))
 
-    async def reopen(self, open_: Open) -> bool:
+    async def reopen(self, open_: Open, attempt: Attempt | None = None) -> bool:
         """Move a settled delivery back to the open ones, or add a new one."""
-        return await self._change(lambda transaction: _reopen(transaction, open_))
+        return await self._change(lambda transaction: _reopen(transaction, open_, attempt))
 
     async def deliveries(self, query: DeliveryQuery, page: Page) -> Listing[Delivery]:
         """List deliveries, open and settled, newest first."""
@@ -113,7 +125,7 @@ class Deliveries(File):
         return await self._read(lambda connection: _counts(connection, project))
 
 
-def _reopen(transaction: Transaction, open_: Open) -> bool:
+def _reopen(transaction: Transaction, open_: Open, attempt: Attempt | None) -> bool:
     key = open_.key
     if first(transaction.connection, "open", key_columns(key)):
         return False
@@ -121,6 +133,9 @@ def _reopen(transaction: Transaction, open_: Open) -> bool:
     owner = transaction.ledger.owners([key.subscription])[key.subscription]
     run_each(transaction.connection, "put_opens", open_row(open_, owner))
     run_each(transaction.connection, "add_members", list(member_values(open_)))
+    if attempt is not None:
+        run_each(transaction.connection, "add_attempts", list(attempt_row(attempt)))
+    transaction.touch(key.partition)
     return True
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import apsw
 
 from angarium.errors import StoreAway
+from angarium.store.owning import Alone, SoleOwner
 from angarium.store.sqlite.connection import connect_writer, translated
 from angarium.store.sqlite.ledger import Ledger
 from angarium.store.sqlite.migrating import migrate
@@ -18,7 +19,7 @@ from angarium.store.sqlite.writer import UNINDEXED_MAX, Change, Writer
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from angarium.store.sqlite.transaction import Transaction
@@ -34,7 +35,10 @@ class File:
         self._path = path
         self._unindexed_max = unindexed_max
         self._ownership = Ownership(path)
+        self._owner = SoleOwner()
+        self._alone = Alone()
         self._woken: list[Callable[[Mapping[int, int]], None]] = []
+        self._raised: list[Callable[[Collection[int]], None]] = []
         self._heads: dict[int, int] = {}
         self._floors: dict[int, int] = {}
         self._registry: dict[int, int] = {}
@@ -93,6 +97,10 @@ class File:
         """Call `woken` with partitions that have moved, and their heads."""
         self._woken.append(woken)
 
+    def listen_registry(self, raised: Callable[[Collection[int]], None]) -> None:
+        """Call `raised` with partitions whose registry counter has grown."""
+        self._raised.append(raised)
+
     def _told(self, committed: Committed) -> None:
         """Take note of a commit, and answer those who waited for it."""
         if committed.transaction is not None:
@@ -106,6 +114,9 @@ class File:
                 future.set_result(value)
             else:
                 future.set_exception(error)
+        if committed.transaction is not None and committed.transaction.registry:
+            for raised in self._raised:
+                raised(committed.transaction.registry.keys())
         if committed.moved:
             for woken in self._woken:
                 woken(committed.moved)

@@ -13,9 +13,12 @@ from angarium.store.sqlite.retention import Retention
 from angarium.store.sqlite.statements import run, value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import apsw
+
+    from angarium.store.owning import SoleOwner
 
 
 class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
@@ -24,6 +27,18 @@ class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
     `SqliteStore(path)` says where; nothing happens before `open`. `unindexed_max` says how many rows may be without an
     index before the writer makes it.
     """
+
+    @property
+    def owner(self) -> SoleOwner:
+        """Return the one owner of all partitions."""
+        return self._owner
+
+    def listen_changes(self, changed: Callable[[], None]) -> None:
+        """Do nothing: no other process has the file."""
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Keep all others from being inside of `alone` with the same name."""
+        return self._alone.hold(name)
 
     async def check(self) -> Sequence[str]:
         """Return what is wrong with the file, in sentences; nothing when it is whole. This reads all of it."""
