@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from angarium.errors import StoreAway, StoreDamaged
+from angarium.store.postgres.reaching import reach
 
 if TYPE_CHECKING:
     from angarium.store.postgres.statements import Connection
@@ -18,10 +19,8 @@ CONNECT_S = 10.0
 """How long the server may take to let us in."""
 COMMAND_S = 60.0
 """How long it may take to answer."""
-WRITABLE = SessionAttribute.read_write
-"""Which of several servers will do: the primary."""
-STATEMENTS = 500
-"""How many prepared statements a connection keeps: all that there are."""
+COMMIT_S = 10.0
+"""How long publishes wait for a commit that replicas hold up which do not answer; then its outcome is unknown."""
 
 _SETTINGS = {
     "application_name": "angarium",
@@ -36,6 +35,14 @@ _SETTINGS = {
     # Whoever stops in the midst of a transaction holds partitions that others need: the server ends it.
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "20s",
+}
+_OPTIONS: Mapping[str, Any] = {  # Any: asyncpg's many arguments, each of its own type
+    "timeout": CONNECT_S,
+    "server_settings": _SETTINGS,
+    "target_session_attrs": SessionAttribute.read_write,
+    # All that there are stay prepared.
+    "statement_cache_size": 500,
+    "max_cached_statement_lifetime": 0,
 }
 _CANCELLED_WAIT = "01000"
 _AWAY = (
@@ -60,39 +67,25 @@ _AWAY = (
 _DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 
 
-async def connect(dsn: str) -> asyncpg.Connection:
-    """Open a connection; `StoreAway` when the server cannot be reached."""
-    try:
-        return await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_S,
-            command_timeout=COMMAND_S,
-            server_settings=_SETTINGS,
-            target_session_attrs=WRITABLE,
-            statement_cache_size=STATEMENTS,
-            max_cached_statement_lifetime=0,
-        )
-    except _AWAY as error:
-        raise translated(error) from error
+async def connect(dsn: str, *, command_s: float = COMMAND_S) -> asyncpg.Connection:
+    """Open a connection to the primary among a DSN's servers; `StoreAway` when it cannot be reached."""
+
+    async def one(server: str) -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(server, command_timeout=command_s, **_OPTIONS)
+        except _AWAY as error:
+            raise translated(error) from error
+
+    return await reach(dsn, one, drop=asyncpg.Connection.terminate)
 
 
 async def connect_pool(dsn: str, *, size: int) -> asyncpg.Pool:
     """Open some connections that reads and changes of the registry share."""
-    try:
-        return await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=size,
-            timeout=CONNECT_S,
-            command_timeout=COMMAND_S,
-            server_settings=_SETTINGS,
-            target_session_attrs=WRITABLE,
-            statement_cache_size=STATEMENTS,
-            max_cached_statement_lifetime=0,
-            reset=_reset,
-        )
-    except _AWAY as error:
-        raise translated(error) from error
+
+    async def one(*_: object, **__: object) -> asyncpg.Connection:
+        return await connect(dsn)
+
+    return await asyncpg.create_pool(dsn, min_size=1, max_size=size, connect=one, reset=_reset)
 
 
 async def _reset(connection: asyncpg.Connection) -> None:

@@ -17,7 +17,7 @@ import asyncpg
 
 from angarium.errors import StoreAway
 from angarium.store.postgres.appending import Moved
-from angarium.store.postgres.connection import connect
+from angarium.store.postgres.connection import COMMIT_S, connect
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -66,7 +66,7 @@ class Line(Generic[W]):
 
     async def open(self) -> None:
         """Connect, and begin to write."""
-        self._connection = await connect(self._dsn)
+        self._connection = await connect(self._dsn, command_s=COMMIT_S)
         self._task = asyncio.create_task(self._run(), name="angarium-line")
 
     async def close(self) -> None:
@@ -125,6 +125,8 @@ class Line(Generic[W]):
         try:
             written = await self._write(await self._connected(), works)
         except StoreAway as error:
+            if error.is_unknown and self._connection is not None:
+                self._connection.terminate()  # Whether it is still the primary that is at its end is unknown too.
             self._tell(futures, Written([error] * len(group)))
         except Exception as error:  # noqa: BLE001  whatever one part's fault is, the others are not to suffer from it
             if len(group) == 1:
@@ -138,7 +140,7 @@ class Line(Generic[W]):
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            self._connection = await connect(self._dsn)
+            self._connection = await connect(self._dsn, command_s=COMMIT_S)
         return self._connection
 
     def _tell(self, futures: Sequence[Future[Any]], written: Written) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from angarium.core.partitioning import partition_of
+from angarium.store.postgres.connection import writing
 from angarium.store.postgres.statements import run
 
 if TYPE_CHECKING:
@@ -34,22 +35,36 @@ class Names:
         self._numbers: dict[Owner, Numbers] = {}
         self._names: dict[int, Owner] = {}
         self._owners: dict[int, tuple[int, int]] = {}
+        self._sessions: set[int] = set()
+
+    def _meet(self, connection: Connection) -> None:
+        """Forget all when a session is new: the server may be another one than before, which lost a number's giving."""
+        session = connection.get_server_pid()
+        if session not in self._sessions:
+            self._sessions.add(session)
+            self._numbers.clear()
+            self._names.clear()
+            self._owners.clear()
 
     async def find(self, connection: Connection, project: str, tenant: str) -> Numbers | None:
         """Return a tenant's numbers, None when it has none."""
+        self._meet(connection)
         owner = (project, tenant)
         return self._numbers.get(owner) or (await self._ask(connection, [owner])).get(owner)
 
     async def give(self, connection: Connection, owners: Iterable[Owner]) -> Mapping[Owner, Numbers]:
         """Return tenants' numbers, giving them some. To be called outside of a transaction: numbers stay given."""
+        self._meet(connection)
         asked = set(owners)
         found = {owner: self._numbers[owner] for owner in asked & self._numbers.keys()}
         if missing := asked - found.keys():
             found |= await self._ask(connection, list(missing))
         if new := list(asked - found.keys()):
             projects, tenants = _columns(new)
-            await run(connection, "give_projects", names=sorted(set(projects)))
-            await run(connection, "give_tenants", projects=projects, tenants=tenants)
+            with writing(connection) as checked:
+                await run(connection, "give_projects", names=sorted(set(projects)))
+                await run(connection, "give_tenants", projects=projects, tenants=tenants)
+            checked()
             found |= await self._ask(connection, new)
         return found
 
@@ -67,6 +82,7 @@ class Names:
 
     async def names_of(self, connection: Connection, numbers: Iterable[int]) -> Mapping[int, Owner]:
         """Return the names that tenants' numbers stand for."""
+        self._meet(connection)
         asked = set(numbers)
         found = {number: self._names[number] for number in asked & self._names.keys()}
         if missing := asked - found.keys():
@@ -80,6 +96,7 @@ class Names:
 
     async def owners_of(self, connection: Connection, subscriptions: Iterable[int]) -> Mapping[int, tuple[int, int]]:
         """Return the numbers of the project and tenant that subscriptions belong or belonged to, or `NOBODY`."""
+        self._meet(connection)
         asked = set(subscriptions)
         found = {number: self._owners[number] for number in asked & self._owners.keys()}
         if missing := asked - found.keys():
