@@ -52,7 +52,7 @@ def _declare(name: str, level: int, sentence: str, fields: str) -> Happening:
 
 # -- what may happen ---------------------------------------------------------------------------------------------------
 
-SERVER_STARTED = _declare("server.started", INFO, "The server answers.", "url store version took_ms")
+SERVER_STARTED = _declare("server.started", INFO, "The server answers.", "url role store version took_ms")
 SERVER_STOPPED = _declare("server.stopped", INFO, "The server has let go of everything.", "reason took_ms")
 REQUEST_FAILED = _declare(
     "request.failed", ERROR, "A request met a fault of ours and got a 500.", "request_id method path error"
@@ -96,6 +96,18 @@ ENGINE_STARTED = _declare("engine.started", INFO, "The log is read again.", "ent
 ENGINE_STOPPED = _declare("engine.stopped", INFO, "Nothing more is sent.", "on_wire took_ms")
 ENGINE_FAILED = _declare(
     "engine.failed", ERROR, "A part of the engine met a fault of ours.", "part subscription partition error"
+)
+PARTITIONS_TAKEN_UP = _declare(
+    "partitions.taken_up", INFO, "Partitions are served here now.", "partitions opens behind took_ms"
+)
+PARTITIONS_HANDED_OVER = _declare(
+    "partitions.handed_over", INFO, "Partitions were left to other workers.", "partitions took_ms"
+)
+PARTITIONS_LOST = _declare(
+    "partitions.lost",
+    WARNING,
+    "All partitions were lost at once: nothing is sent until some are claimed anew.",
+    "partitions",
 )
 SENDER_FAILED = _declare("sender.failed", ERROR, "The sender met a fault of ours.", "part error")
 STORE_FAILED = _declare("store.failed", ERROR, "The store could not write or read.", "operation detail error pause_ms")

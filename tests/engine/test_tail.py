@@ -16,7 +16,7 @@ from angarium.engine import tail as tails
 from angarium.engine.registry import Registry, TenantSubscriptions
 from angarium.engine.ring import Ring
 from angarium.engine.tail import SLICE, Tail
-from angarium.model.event import Entry, Event, Place
+from angarium.model.event import PARTITIONS, Entry, Event, Place
 from angarium.model.subscription import Owed, Rule, Status, Subscription, Version
 from angarium.store.contract import Publish, Settlement
 from angarium.store.memory import MemoryStore
@@ -73,7 +73,9 @@ class Reach:
         return events, (await self.memory.accept(Publish("p", events, 1000))).places
 
     async def begin(self) -> None:
-        self.tail.open({}, await self.memory.heads())
+        self.tail.learn(await self.memory.heads())
+        self.tail.take_up(dict.fromkeys(range(PARTITIONS), 0))
+        self.tail.open()
         self.memory.listen(self.tail.learn)
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -305,7 +307,7 @@ async def test_what_retention_has_dropped_is_passed_over() -> None:
     await reach.publish(3)
     await reach.memory.settle(Settlement(watermarks={PARTITION: 3}))
     assert await reach.memory.retain(before_ms=5000, limit=100) == 3
-    reach.tail.open({}, await reach.memory.heads())
+    await reach.begin()
     await reach.caught_up()
     assert reach.handed == []
     await reach.tail.close()

@@ -43,6 +43,7 @@ SENTENCES: Final = {
     "lanes_behind": "Lanes that read the log from their own cursor.",
     "lanes_failing": "Lanes whose receivers fail.",
     "log_entries": "Entries that the log has given out offsets for, all partitions together.",
+    "partitions": "Partitions that this process serves.",
     "publish_seconds": "From a publish's arrival to its answer after the commit.",
     "publishes_accepted_total": "Publishes that were accepted.",
     "publishes_inside": "Publishes that wait for their commit.",

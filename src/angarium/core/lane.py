@@ -455,11 +455,11 @@ class Lane:
         delivery.is_on_wire = False
         self.opened.schedule(delivery, now.mono)
 
-    def leave(self, now: Moment) -> None:
-        """Write what is still on the wire as open: a new owner sends it again."""
+    def leave(self, now: Moment, *, due_ms: int = 0) -> None:
+        """Write what is still on the wire as open: a new owner sends it again, from a moment on (0: now)."""
         for delivery in list(self.opened.deliveries.values()):
             if delivery.is_on_wire and not delivery.has_row:
-                self._write(delivery, next_ms=now.wall_ms)
+                self._write(delivery, next_ms=due_ms or now.wall_ms)
 
     def change(self, policy: Policy, *, merges: bool = False) -> None:
         """Serve by another policy from now on; what is sealed stays as it is."""

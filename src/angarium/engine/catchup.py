@@ -15,7 +15,7 @@ from angarium.core.sealing import size_of
 from angarium.store.contract import Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from angarium.model.event import Entry
     from angarium.store.contract import Store
@@ -48,6 +48,13 @@ class CatchUp:
         if len(found.entries) == PAGE:
             self._keep(project, tenant, after, found)
         return found
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Keep nothing of these partitions."""
+        for key, page in list(self._pages.items()):
+            if page.entries[0].partition in partitions:
+                del self._pages[key]
+                self._bytes -= page.bytes
 
     def _held(self, project: str, tenant: str, after: int) -> Slice | None:
         for key, page in reversed(self._pages.items()):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from angarium.engine.registry import TenantSubscriptions
-    from angarium.model.delivery import Open, Settled
+    from angarium.model.delivery import Attempt, Open, Settled
     from angarium.model.event import Event, Place
     from angarium.model.registry import Job
     from angarium.model.subscription import Subscription
@@ -51,6 +51,12 @@ class Engine(Protocol):
     async def subscriptions(self, project: str, tenant: str) -> TenantSubscriptions:
         """Return a tenant's subscriptions, loaded when they are not in memory."""
 
+    def is_outdated(self, registries: Mapping[int, int]) -> bool:
+        """Say whether subscriptions have changed since those in memory were read, by a receipt's registry counters.
+
+        If so they are dropped from memory, so that `subscriptions` reads them again.
+        """
+
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         """Hand over what has just been committed, so that it need not be read back. Call it on the loop, at once."""
 
@@ -66,10 +72,11 @@ class Engine(Protocol):
     def forget_project(self, project: str) -> None:
         """Take note that a project was replaced or deleted: whatever was derived from it is read again."""
 
-    async def dispatch(self, open_: Open) -> bool:
+    async def dispatch(self, open_: Open, attempt: Attempt | None = None) -> bool:
         """Have a test or a redelivery sent now, outside its lane's order; False when it is open already.
 
-        A redelivery is moved back from the settled ones. A test's body is given; its key lies above `TEST_OFFSET`.
+        A redelivery is moved back from the settled ones; `attempt` is the one with which it had arrived, to be kept. A
+        test's body is given; its key lies above `TEST_OFFSET`.
         """
 
     def start(self, job: Job) -> None:
@@ -89,14 +96,22 @@ class Engine(Protocol):
     async def lane(self, subscription: Subscription) -> LaneView:
         """Return how a subscription's lane is doing, whichever process has it."""
 
-    async def lane_failing(self) -> Sequence[int]:
-        """Return the numbers of the subscriptions whose lanes are failing, whichever process has them."""
+    async def lane_failing(self, project: str) -> Sequence[int]:
+        """Return the numbers of a project's subscriptions whose lanes are failing, whichever process has them.
+
+        Others may be among them; `lane` says how each is doing.
+        """
 
     async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
         """Wait until a partition's committed head is above an offset; False when the time is up first."""
 
-    def watch(self, changed: Callable[[Sequence[Open], Sequence[Settled]], None]) -> Callable[[], None]:
-        """Call `changed` on the loop after each flush with what was opened and settled; return what ends that."""
+    def watch(
+        self, changed: Callable[[Sequence[Open], Sequence[Settled]], None], *, project: str
+    ) -> Callable[[], None]:
+        """Call `changed` on the loop soon after each flush, in any process, with what was opened and settled.
+
+        Others' than the project's deliveries may be among it. Return what ends that.
+        """
 
     def figures(self) -> Mapping[str, float]:
         """Return counters and gauges, by metric name without prefix, for `/metrics` and `/readyz`."""

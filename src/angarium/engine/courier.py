@@ -20,8 +20,10 @@ class Courier:
     __slots__ = (
         "ends_as",
         "is_counted",
+        "is_gone",
         "is_reading",
         "is_ready",
+        "is_resting",
         "is_stopped",
         "is_swept",
         "lane",
@@ -38,7 +40,9 @@ class Courier:
         self.is_ready = False  # it stands in the row of those who may have something to send
         self.is_reading = False  # its lane's log is being read on
         self.is_counted = True  # what waits for it is as its row says
-        self.is_stopped = False  # it was disabled or deleted; its marker will close it
+        self.is_stopped = False  # it was disabled or deleted (its marker will close it), rests, or is gone
+        self.is_resting = False  # its partition is being taken up or handed over: nothing is sealed or sent
+        self.is_gone = False  # its partition is not ours any more: whatever comes of it here means nothing
         self.wakes_at: float | None = None
         self.took_s = 0.0
         self.ends_as = State.CANCELLED  # what becomes of what it still held, once its lane is closed
@@ -57,6 +61,13 @@ class Courier:
     def may_send(self, delivery: Delivery) -> bool:
         """Say whether a delivery that was on its way may still go: a pause holds back all but tests."""
         return not self.is_stopped and (not self.lane.is_paused or delivery.origin is Origin.TEST)
+
+    def go(self) -> None:
+        """Take no further part: its lane is others', or will be made anew."""
+        self.is_gone = self.is_stopped = True
+        self.is_ready = True  # So it never stands in the row again.
+        self.lane.effects.clear()
+        self.lane.is_closed = True  # So it reads no more.
 
     def took(self, seconds: float) -> None:
         """Take note of how long an attempt took; the last few count."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from angarium.engine.catchup import CatchUp
+from angarium.engine.changing import Changes
 from angarium.engine.contract import LaneView
 from angarium.engine.disabling import disable
 from angarium.engine.janitor import Janitor
@@ -17,26 +17,27 @@ from angarium.engine.keeping import Keeper
 from angarium.engine.lanes import Lanes
 from angarium.engine.poster import Poster
 from angarium.engine.reader import Reader
-from angarium.engine.recounting import recount
-from angarium.engine.recovery import Recovery
+from angarium.engine.recovery import Recovered
 from angarium.engine.registry import Registry
 from angarium.engine.ring import Ring
 from angarium.engine.settler import Settler
+from angarium.engine.share import Share
 from angarium.engine.sleeping import Dormitory
+from angarium.engine.supervisor import Supervisor
 from angarium.engine.tail import Tail
-from angarium.errors import AngariumError, StoreAway
+from angarium.errors import AngariumError
 from angarium.model.subscription import Owed
+from angarium.store.owning import SoleOwner
 from angarium.telemetry import ENGINE_FAILED, ENGINE_STARTED, ENGINE_STOPPED, emit
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from angarium.clock import Clock
     from angarium.egress.contract import Sender
-    from angarium.engine.courier import Courier
     from angarium.engine.registry import TenantSubscriptions
-    from angarium.model.delivery import Open, Settled
+    from angarium.model.delivery import Attempt, Open, Settled
     from angarium.model.event import Entry, Event, Place
     from angarium.model.ids import Ids
     from angarium.model.registry import Job
@@ -48,11 +49,10 @@ if TYPE_CHECKING:
     Watcher = Callable[[Sequence[Open], Sequence[Settled]], None]
 
 _MIB = 1024 * 1024
-_AWAY_S = 0.5
 
 
 class LogEngine:
-    """The engine of one process that owns all partitions."""
+    """The engine of one process, for the partitions that it owns: all of an embedded store, a share of any other."""
 
     def __init__(  # noqa: PLR0913  the one place where its parts meet
         self,
@@ -65,10 +65,12 @@ class LogEngine:
         settings: Settings,
         dice: Random | None = None,
     ) -> None:
-        self._store, self._clock, self._ids = store, clock, ids
+        self._store, self._clock = store, clock
+        is_shared = not isinstance(store.owner, SoleOwner)
+        may_send = store.owner.may_send if is_shared else None
         self._registry, self._catchup = Registry(store), CatchUp(store)
         self._ring = Ring(events_max=settings.events_in_memory, bytes_max=settings.megabytes_in_memory * _MIB)
-        self._settler = Settler(store, watermarks=self._watermarks, flushed=self._flushed)
+        self._settler = Settler(store, watermarks=self._watermarks, flushed=self._flushed, lost=self._drop_lost)
         self._tail = Tail(
             store,
             self._registry,
@@ -85,22 +87,32 @@ class LogEngine:
             clock=clock,
             ids=ids,
             dice=dice or Random(),  # noqa: S311  jitter, no secret
+            may_send=may_send,
         )
-        self._lanes = self._make_lanes(settings, vault, poster)
+        self._lanes = self._make_lanes(settings, vault, poster, may_send)
         self._reader = self._lanes.reader = self._make_reader()
         self._dormitory = self._lanes.dormitory = self._make_dormitory()
         self._keeper = Keeper(store)
         self._jobs = Jobs(
-            store=store, clock=clock, registry=self._registry, dispatch=self.dispatch, folded=self._keeper.catch_up
+            store=store,
+            clock=clock,
+            registry=self._registry,
+            dispatch=self.dispatch,
+            folded=self._keeper.catch_up,
+            serves=self._serves if is_shared else None,
         )
         self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
-        self._written: dict[int, int] = {}
+        self._share = self._make_share()
+        self._changes = self._make_changes()
+        self._supervisor = Supervisor(store.owner, self._share, clock, moved=self._jobs.look) if is_shared else None
         self._watchers: list[Watcher] = []
         self._waiting: dict[int, list[Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
 
-    def _make_lanes(self, settings: Settings, vault: Vault, poster: Poster) -> Lanes:
+    def _make_lanes(
+        self, settings: Settings, vault: Vault, poster: Poster, may_send: Callable[[], bool] | None
+    ) -> Lanes:
         return Lanes(
             settings=settings,
             clock=self._clock,
@@ -108,9 +120,10 @@ class LogEngine:
             ring=self._ring,
             settler=self._settler,
             poster=poster,
-            position=self._position,
+            position=self._tail.position,
             room=self._tail.resume,
             give_up=self._give_up,
+            may_send=may_send,
         )
 
     def _make_reader(self) -> Reader:
@@ -120,7 +133,7 @@ class LogEngine:
             catchup=self._catchup,
             ring=self._ring,
             settler=self._settler,
-            position=self._position,
+            position=self._tail.position,
             ready=self._lanes.make_ready,
             held_max=self._lanes.held_max,
         )
@@ -135,34 +148,76 @@ class LogEngine:
             ready=self._lanes.make_ready,
         )
 
+    def _make_share(self) -> Share:
+        return Share(
+            store=self._store,
+            clock=self._clock,
+            registry=self._registry,
+            catchup=self._catchup,
+            ring=self._ring,
+            settler=self._settler,
+            tail=self._tail,
+            lanes=self._lanes,
+            late=self._late,
+        )
+
+    def _make_changes(self) -> Changes:
+        return Changes(
+            store=self._store,
+            clock=self._clock,
+            registry=self._registry,
+            settler=self._settler,
+            lanes=self._lanes,
+            share=self._share,
+            position=self._tail.position,
+            spawn=self._spawn,
+        )
+
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Recover from the store and begin to deliver."""
+        """Join those who share the partitions, recover what is owned from the store, and begin to deliver."""
         started = self._clock.now()
-        found = await Recovery(self._store, self._registry, self._lanes, self._settler, started).run()
-        self._written = dict(found.positions)
-        self._tail.positions = dict(found.positions)
-        # Before anything moves: a marker that comes soon ends a lane with the count that it has then.
-        await recount(found.behind, found.positions, registry=self._registry, catchup=self._catchup)
         self._store.listen(self._woken)
-        self._tail.open(found.positions, found.heads)
-        self._lanes.open()
+        if self._supervisor is None:
+            found = await self._take_up_all()
+            self._begin()
+        else:
+            found = Recovered({}, await self._store.heads())
+            self._tail.learn(found.heads)
+            self._store.listen_registry(self._changes.raised)
+            self._store.listen_changes(self._projects_changed)
+            self._begin()
+            await self._supervisor.open()
         await self._jobs.open()
-        self._janitor.open()
-        self._keeper.open()
         self._is_open = True
         took_ms = int((self._clock.now().mono - started.mono) * 1000)
-        entries = sum(found.heads.values()) - sum(found.positions.values())
+        entries = sum(found.heads[each] - position for each, position in found.positions.items() if each in found.heads)
         emit(ENGINE_STARTED, entries=entries, opens=found.opens, behind=len(found.behind), took_ms=took_ms)
 
+    async def _take_up_all(self) -> Recovered:
+        """Take up all partitions, of a store that has no other owner."""
+        owner = self._store.owner
+        await owner.join()
+        await owner.balance()
+        return await self._share.take_up(owner.owned)
+
+    def _begin(self) -> None:
+        self._tail.open()
+        self._lanes.open()
+        self._janitor.open()
+        self._keeper.open()
+
     async def close(self, *, within_s: float) -> None:
-        """Seal no more, let what is on the wire end, settle, and stop."""
+        """Seal no more, let what is on the wire end, settle, and stop; others take over what they can at once."""
         started = self._clock.now()
         self._is_open = False
         await self._keeper.close()
         await self._janitor.close()
         await self._jobs.close()
+        if self._supervisor is not None:
+            await self._supervisor.close(within_s=within_s)
+            within_s = 0.0
         await self._tail.close()
         await self._reader.close()
         await self._lanes.close(within_s=within_s)
@@ -186,6 +241,10 @@ class LogEngine:
         """Return a tenant's subscriptions, loaded when they are not in memory."""
         return await self._registry.load(project, tenant)
 
+    def is_outdated(self, registries: Mapping[int, int]) -> bool:  # noqa: ARG002  whoever changes it says so here
+        """Say that nobody else changes subscriptions."""
+        return False
+
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         """Hand over what has just been committed."""
         self._tail.offer(events, places)
@@ -200,66 +259,15 @@ class LogEngine:
 
     async def changed(self, subscription: Subscription) -> None:
         """Take note that a subscription was written or removed."""
-        courier = self._lanes.couriers.get(subscription.number)
-        if courier is not None:
-            courier.is_stopped = True  # until it is known what it has become
-        self._registry.forget(subscription.project, subscription.tenant)
-        try:
-            await self._take_up(subscription)
-        except StoreAway:
-            self._spawn(partial(self._take_up_later, subscription))
-
-    async def _take_up(self, subscription: Subscription) -> None:
-        """Serve a subscription's lane as the store says that it stands now, or not at all any more."""
-        tenant = await self._registry.load(subscription.project, subscription.tenant)
-        now = tenant.subscriptions.get(subscription.number)
-        if now is not None and now.is_served:
-            courier = await self._awake(subscription.number)
-            if courier is not None:
-                self._lanes.change(courier, now, tenant.project)
-        elif (courier := self._lanes.couriers.get(subscription.number)) is not None:
-            self._lanes.stop(courier)
-
-    async def _take_up_later(self, subscription: Subscription) -> None:
-        while True:
-            await asyncio.sleep(_AWAY_S)
-            with suppress(StoreAway):
-                return await self._take_up(subscription)
+        await self._changes.changed(subscription)
 
     def forget_project(self, project: str) -> None:
         """Take note that a project was replaced or deleted."""
-        self._registry.forget_project(project)
-        couriers = self._lanes.couriers.values()
-        mine = [each.route.subscription for each in couriers if each.route.subscription.project == project]
-        self._spawn(partial(self._change_all, mine))
+        self._changes.forget_project(project)
 
-    async def _change_all(self, changed: Sequence[Subscription]) -> None:
-        for subscription in changed:
-            await self.changed(subscription)
-
-    async def dispatch(self, open_: Open) -> bool:
+    async def dispatch(self, open_: Open, attempt: Attempt | None = None) -> bool:
         """Have a test or a redelivery sent now, outside its lane's order."""
-        if not await self._store.reopen(open_):
-            return False
-        number = open_.key.subscription
-        subscription = await self._store.subscription(number)
-        if subscription is None:
-            self._settler.drop(open_.key)
-            return True
-        tenant = await self._registry.load(subscription.project, subscription.tenant)
-        courier = await self._awake(number)
-        if courier is None:
-            position = self._position(subscription.partition)
-            courier = self._lanes.make(subscription, tenant.project, position + 1)
-        if open_.key not in courier.lane.opened.deliveries:
-            courier.lane.adopt(open_, (), self._clock.now(), wait_s=0)
-        self._lanes.make_ready(courier)
-        return True
-
-    async def _awake(self, number: int) -> Courier | None:
-        """Return a subscription's lane, woken when it sleeps; None when it has none."""
-        sleeper = self._dormitory.asleep.get(number)
-        return await self._dormitory.wake(sleeper) if sleeper else self._lanes.couriers.get(number)
+        return await self._changes.dispatch(open_, attempt)
 
     def start(self, job: Job) -> None:
         """Run a job that the store already holds as running."""
@@ -285,7 +293,7 @@ class LogEngine:
             return LaneView()
         return LaneView(courier.lane.backlog, courier.lane.breaker.failing_since_ms, courier.lane.is_behind)
 
-    async def lane_failing(self) -> Sequence[int]:
+    async def lane_failing(self, project: str) -> Sequence[int]:  # noqa: ARG002  few fail, of whatever project
         """Return the numbers of the subscriptions whose lanes are failing."""
         return self._failing()
 
@@ -308,7 +316,7 @@ class LogEngine:
                 self._waiting[partition].remove(future)
         return True
 
-    def watch(self, changed: Watcher) -> Callable[[], None]:
+    def watch(self, changed: Watcher, *, project: str = "") -> Callable[[], None]:  # noqa: ARG002  all are told of
         """Call `changed` after each flush; return what ends that."""
         self._watchers.append(changed)
         return lambda: self._watchers.remove(changed)
@@ -332,14 +340,12 @@ class LogEngine:
             "ring_bytes": self._ring.bytes,
             "entries_folded_total": self._keeper.folded,
             "log_entries": sum(self._tail.heads.values()),
+            "partitions": len(self._share.served),
             "is_running": float(self._is_open),
             "is_store_away": float(self._settler.is_away),
         }
 
     # -- between the parts ------------------------------------------------------------------------------------------
-
-    def _position(self, partition: int) -> int:
-        return self._tail.positions.get(partition, 0)
 
     def _has_room(self) -> bool:
         return self._ring.has_room and self._settler.has_room
@@ -367,22 +373,38 @@ class LogEngine:
     def _watermarks(self) -> Mapping[int, int]:
         """Return the watermarks that have moved since they were last asked for."""
         moved, self._ring.moved = self._ring.moved, set()
-        marks = {partition: self._ring.watermark(partition, self._position(partition)) for partition in moved}
+        marks = {partition: self._ring.watermark(partition, self._tail.position(partition)) for partition in moved}
         self._lanes.forget_skips(marks)
         return {partition: mark for partition, mark in marks.items() if self._moves(partition, mark)}
 
     def _moves(self, partition: int, mark: int) -> bool:
-        if self._written.get(partition, 0) == mark:
+        written = self._share.written
+        if written.get(partition, 0) == mark:
             return False
-        self._written[partition] = mark
+        written[partition] = mark
         return True
 
     def _flushed(self, written: Settlement) -> None:
         self._tail.resume()
         self._lanes.pump()
+        self._changes.flushed(written.closed)
         self._jobs.flushed(written.opened, written.settled)
         for watcher in list(self._watchers):
             watcher(written.opened, written.settled)
+
+    def _serves(self, partition: int) -> bool:
+        return partition in self._share.served
+
+    def _late(self, partitions: Collection[int]) -> None:
+        self._changes.raised(partitions)
+
+    def _projects_changed(self) -> None:
+        if self._share.served:
+            self._spawn(self._changes.find_projects)
+
+    def _drop_lost(self) -> None:
+        """Drop what is held of partitions that the store takes nothing of any more."""
+        self._share.drop(self._share.held - self._store.owner.owned)
 
     def _give_up(self, subscription: Subscription, reason: str) -> None:
         self._spawn(partial(self._disable, subscription, reason))

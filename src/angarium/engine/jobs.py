@@ -22,8 +22,10 @@ of deliveries outstanding, so that a long one neither floods its lane nor memory
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from angarium.core.partitioning import partition_of
 from angarium.engine.contract import EXPORT, RESYNC
 from angarium.engine.redelivering import Redelivering
 from angarium.engine.replaying import Replaying
@@ -31,22 +33,28 @@ from angarium.engine.resyncing import Resyncing
 from angarium.engine.running import Running
 from angarium.errors import AngariumError, StoreAway
 from angarium.model.registry import JobState
-from angarium.telemetry import JOB_FINISHED, JOB_STARTED, emit
+from angarium.telemetry import JOB_FINISHED, JOB_STARTED, STORE_FAILED, emit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from angarium.clock import Clock
     from angarium.engine.registry import Registry
-    from angarium.model.delivery import Open, Settled
+    from angarium.model.delivery import Attempt, Open, Settled
     from angarium.model.registry import Job
     from angarium.store.contract import Store
+
+LOOK_S = 1.0
+"""So often a process among several looks which jobs it is to run."""
 
 _AWAY_S = 0.5
 
 
 class Jobs:
-    """All jobs of this process. `dispatch` sends a redelivery; `folded` waits until the objects' states are current."""
+    """All jobs of this process. `dispatch` sends a redelivery; `folded` waits until the objects' states are current.
+
+    With several processes a job is run by whoever `serves` its tenant's partition, and looks for it every second.
+    """
 
     def __init__(
         self,
@@ -54,28 +62,70 @@ class Jobs:
         store: Store,
         clock: Clock,
         registry: Registry,
-        dispatch: Callable[[Open], Awaitable[bool]],
+        dispatch: Callable[[Open, Attempt | None], Awaitable[bool]],
         folded: Callable[[], Awaitable[None]],
+        serves: Callable[[int], bool] | None = None,
     ) -> None:
         self._store, self._clock, self._registry = store, clock, registry
-        self._dispatch, self._folded = dispatch, folded
+        self._dispatch, self._folded, self._serves = dispatch, folded, serves
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Running] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
 
     async def open(self) -> None:
         """Go on with the jobs that were running."""
+        if self._serves is not None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_on())
+            return
         for job in await self._store.jobs_in(JobState.RUNNING):
             self.start(job)
 
     async def close(self) -> None:
         """Stop; what is left goes on with the next start."""
-        for task in self._tasks.values():
+        tasks = [*self._tasks.values(), *([self._looking] if self._looking is not None else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- whose they are ---------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Take note that other partitions are served: stop at once what is others' now, and look for what is ours."""
+        for number, running in self._running.items():
+            if not self._is_ours(running.job):
+                self.stop(number)
+        self._moved.set()
+
+    def _is_ours(self, job: Job) -> bool:
+        return self._serves is None or self._serves(partition_of(job.project, job.tenant))
+
+    async def _look_on(self) -> None:
+        while True:
+            self._moved.clear()
+            try:
+                await self._look()
+            except AngariumError as error:
+                emit(STORE_FAILED, operation="jobs_in", detail=str(error), pause_ms=int(LOOK_S * 1000))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), LOOK_S)
+
+    async def _look(self) -> None:
+        """Stop what is not to run any more, and start what is to run here."""
+        before = set(self._tasks)
+        found = {job.number: job for job in await self._store.jobs_in(JobState.RUNNING) if self._is_ours(job)}
+        for number in before - found.keys():
+            self.stop(number)
+        for number in found.keys() - before - self._tasks.keys():
+            self.start(found[number])
+
+    # -- running ----------------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> None:
-        """Run a job that the store holds as running."""
-        running = self._running[job.number] = Running(job, self._store, self._clock)
+        """Run a job that the store holds as running, unless another process is to."""
+        if job.number in self._tasks or not self._is_ours(job):
+            return
+        running = self._running[job.number] = Running(job, self._store, self._clock, asks=self._serves is not None)
         task = asyncio.get_running_loop().create_task(self._run(running))
         self._tasks[job.number] = task
         task.add_done_callback(lambda _: self._forget(job.number))

@@ -10,25 +10,20 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from angarium.core.deciding import Delivered
-from angarium.core.effects import Expire, FallBehind, Free, GiveUp, Record, Settle, Write
 from angarium.core.sealing import size_of
 from angarium.engine.alarm import Alarm
 from angarium.engine.courier import Courier
-from angarium.engine.routes import Route
+from angarium.engine.laning import Laning
 from angarium.engine.sleeping import Sleeper
-from angarium.model.delivery import Key, Settled, State
-from angarium.model.subscription import Owed, Status
-from angarium.telemetry import LANE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from angarium.clock import Clock, Moment
-    from angarium.core.effects import Delivery, Effect, Fact
-    from angarium.core.lane import Lane
+    from angarium.core.effects import Delivery, Fact
     from angarium.engine.poster import Poster
     from angarium.engine.reader import Reader
     from angarium.engine.registry import TenantSubscriptions
@@ -37,7 +32,6 @@ if TYPE_CHECKING:
     from angarium.engine.skipping import Skips
     from angarium.engine.sleeping import Dormitory
     from angarium.model.event import Entry
-    from angarium.model.registry import Project
     from angarium.model.subscription import Subscription
     from angarium.settings import Settings
     from angarium.vault import Vault
@@ -46,14 +40,14 @@ SLOW_SHARE = 0.75
 """The share of all requests on the wire that slow receivers may take."""
 
 SWEEP_S = 10.0
-_PAUSE_S = 0.05
+_HELD_S = 0.1
 
 
-class Lanes:
+class Lanes(Laning):
     """All lanes of this process, and their turns on the wire.
 
     `position` tells how far the tail has come in a partition; `room` is called when there may be room for it again;
-    `give_up` is to disable a subscription.
+    `give_up` is to disable a subscription. `may_send`, where there is one, says whether requests may start at all.
     """
 
     def __init__(  # noqa: PLR0913  the engine wires it once, by name
@@ -68,10 +62,12 @@ class Lanes:
         position: Callable[[int], int],
         room: Callable[[], None],
         give_up: Callable[[Subscription, str], None],
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         self._settings, self._clock, self._vault = settings, clock, vault
         self._ring, self._settler, self._poster = ring, settler, poster
         self._position, self._room, self._give_up = position, room, give_up
+        self._may_send = may_send
         self.held_max = max(64, settings.events_in_memory // 8)
         self._slow_max = max(1, int(settings.max_in_flight * SLOW_SHARE))
         self._ready: deque[Courier] = deque()
@@ -84,6 +80,8 @@ class Lanes:
         self.couriers: dict[int, Courier] = {}
         self.dormitory: Dormitory
         self.skips: dict[int, Skips] = {}
+        self.ending: set[Courier] = set()
+        self.resting: set[int] = set()
         self.reader: Reader
         self.in_flight = 0
         self.attempts = 0
@@ -109,10 +107,47 @@ class Lanes:
                 await asyncio.wait_for(self._drained.wait(), within_s)
         await self._poster.close()
         for courier in self.couriers.values():
-            courier.lane.leave(self._clock.now())
-            self._carry_out(courier)
-            if courier.lane.is_behind:
-                self._settler.lane(courier.lane)
+            self.leave(courier)
+
+    # -- partitions come and go ---------------------------------------------------------------------------------------
+
+    def of(self, partitions: Collection[int]) -> list[Courier]:
+        """Return the lanes of some partitions that are awake, ended ones that still have something on the wire too."""
+        return [each for each in (*self.couriers.values(), *self.ending) if each.lane.partition in partitions]
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Let the lanes of these partitions, which have been filled, send."""
+        self.resting.difference_update(partitions)
+        for courier in self.of(partitions):
+            courier.is_resting, courier.is_stopped = False, not courier.route.subscription.is_served
+            self.make_ready(courier)
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Seal and send nothing of these partitions any more: they are about to be handed over."""
+        self.resting.update(partitions)
+        for courier in self.of(partitions):
+            courier.is_stopped = courier.is_resting = True
+        self.dormitory.hold(partitions, self._alarm)
+
+    def leave(self, courier: Courier, *, due_ms: int = 0) -> None:
+        """Write all that a new owner of a lane must know; what is on the wire is sent again when it is due."""
+        courier.lane.leave(self._clock.now(), due_ms=due_ms)
+        self._carry_out(courier)
+        if courier.lane.is_behind and not courier.lane.is_closed:
+            self._settler.lane(courier.lane)
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget all that is held of these partitions, and whatever becomes of what is on the wire."""
+        for courier in self.of(partitions):
+            self._alarm.forget(courier)
+            self.couriers.pop(courier.number, None)
+            self.ending.discard(courier)
+            courier.go()
+        self._ready = deque([courier for courier in self._ready if not courier.is_gone])
+        for partition in partitions:
+            self.skips.pop(partition, None)
+        self.resting.difference_update(partitions)
+        self.dormitory.drop(partitions, self._alarm)
 
     # -- events come ------------------------------------------------------------------------------------------------
 
@@ -149,12 +184,6 @@ class Lanes:
         self.dormitory.count(sleeper, entry.offset, self._alarm, now)
         return None
 
-    def forget_skips(self, marks: Mapping[int, int]) -> None:
-        """Forget what an earlier process had settled, once these watermarks have passed all of it."""
-        for partition, mark in marks.items():
-            if partition in self.skips and mark >= self.skips[partition].until:
-                del self.skips[partition]
-
     def _count(self, courier: Courier, entry: Entry) -> None:
         """Let a lane that is behind count an entry."""
         lane = courier.lane
@@ -162,21 +191,6 @@ class Lanes:
         courier.is_counted = False
         if courier.wakes_at is None and not (courier.is_ready or courier.is_reading or lane.is_paused):
             self.make_ready(courier)
-
-    def make(self, subscription: Subscription, project: Project | None, offset: int) -> Courier:
-        """Make the lane of a subscription, before the entry at an offset is handed to it."""
-        courier = Courier(self.route(subscription, project), scale=self._settings.time_scale)
-        self.couriers[subscription.number] = courier
-        if subscription.status is not Status.ACTIVE or not subscription.is_served:
-            courier.lane.fall_behind(offset - 1, skipped=self._skipped(courier.lane))
-            courier.lane.pause(offset - 1)
-            courier.is_stopped = not subscription.is_served
-            self._settler.lane(courier.lane)
-        return courier
-
-    def route(self, subscription: Subscription, project: Project | None) -> Route:
-        """Return the route of a subscription as it stands now."""
-        return Route(subscription, project, self._vault, time_scale=self._settings.time_scale)
 
     # -- deliveries go ----------------------------------------------------------------------------------------------
 
@@ -194,6 +208,9 @@ class Lanes:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
+        if self._may_send is not None and not self._may_send():
+            asyncio.get_running_loop().call_later(_HELD_S, self._pump)
+            return
         self._is_pumping = False
         if self._is_stopping:
             return
@@ -239,7 +256,7 @@ class Lanes:
         courier: Courier,
         delivery: Delivery,
         now: Moment,
-        ended: Callable[[Fact, Moment], None],
+        ended: Callable[[Fact | None, Moment], None],
         *,
         is_slow: bool,
     ) -> None:
@@ -251,7 +268,7 @@ class Lanes:
             self._poster.post(route, delivery, now, ended)
 
     def _send_written(
-        self, courier: Courier, delivery: Delivery, ended: Callable[[Fact, Moment], None], *, is_slow: bool
+        self, courier: Courier, delivery: Delivery, ended: Callable[[Fact | None, Moment], None], *, is_slow: bool
     ) -> None:
         if self._is_stopping or not courier.may_send(delivery):
             self._withdrawn(courier, delivery, is_slow=is_slow)
@@ -261,10 +278,12 @@ class Lanes:
     def _withdrawn(self, courier: Courier, delivery: Delivery, *, is_slow: bool) -> None:
         """Take back what did not go after all."""
         self._leaves_wire(is_slow=is_slow)
+        if courier.is_gone:
+            return
         courier.lane.put_back(delivery, self._clock.now())
         if courier.lane.is_closed:
             self._close(courier)
-        self.pump()
+        self.make_ready(courier)
 
     def _leaves_wire(self, *, is_slow: bool) -> None:
         self.in_flight -= 1
@@ -293,9 +312,15 @@ class Lanes:
 
     # -- attempts end -----------------------------------------------------------------------------------------------
 
-    def _ended(self, courier: Courier, delivery: Delivery, is_slow: bool, fact: Fact, now: Moment) -> None:  # noqa: FBT001  bound by partial
+    def _ended(self, courier: Courier, delivery: Delivery, is_slow: bool, fact: Fact | None, now: Moment) -> None:  # noqa: FBT001  bound by partial
+        if fact is None:
+            self._withdrawn(courier, delivery, is_slow=is_slow)
+            return
         self._leaves_wire(is_slow=is_slow)
         self.attempts += 1
+        if courier.is_gone:
+            self.pump()  # Others have its lane: they know nothing of this attempt, and make another.
+            return
         self.delivered += isinstance(fact.verdict, Delivered)
         courier.took(fact.took_ms / 1000)
         courier.lane.end(delivery, fact, now)
@@ -305,150 +330,6 @@ class Lanes:
         else:
             self.pump()
 
-    def _carry_out(self, courier: Courier) -> None:
-        """Carry out a lane's effects, in order."""
-        lane = courier.lane
-        effects, lane.effects = lane.effects, []
-        for effect in effects:
-            self._carry_out_one(courier, effect)
-        if lane.is_behind and not lane.is_closed:
-            self._settler.lane(lane)
-
-    def _carry_out_one(self, courier: Courier, effect: Effect) -> None:
-        match effect:
-            case Settle(settled, closes, frees):
-                self._settler.settle(settled, closes=closes)
-                self.exhausted += settled.state is State.EXHAUSTED
-                if frees:
-                    self._free(courier, (settled.key.last_offset, *settled.members))
-            case Write(row, frees):
-                self._settler.open(row)
-                if frees:
-                    self._free(courier, (row.key.last_offset, *row.members))
-            case Free(offsets):
-                self._free(courier, offsets)
-            case Record(attempt):
-                self._settler.attempt(attempt)
-            case FallBehind():
-                self.fall_behind(courier)
-                self._tell_failing(courier)
-            case Expire(before_ms):
-                self._expire(courier, before_ms)
-            case GiveUp(reason):
-                courier.is_stopped = True
-                self._give_up(courier.route.subscription, reason)
-            case _:
-                assert_never(effect)
-
-    def _free(self, courier: Courier, offsets: Iterable[int]) -> None:
-        """Owe these offsets no more; a lane that is behind keeps account of its own."""
-        if courier.lane.is_behind:
-            return
-        partition = courier.lane.partition
-        for offset in offsets:
-            self._ring.release(partition, offset)
-        self._room()
-
-    # -- lanes change -----------------------------------------------------------------------------------------------
-
-    def fall_behind(self, courier: Courier) -> None:
-        """Let a lane drop what is not sealed and read it again from the log."""
-        lane = courier.lane
-        if not lane.is_behind:
-            for offset in lane.progress.unresolved:
-                self._ring.release(lane.partition, offset)
-            self._room()
-        lane.fall_behind(self._position(lane.partition), skipped=self._skipped(lane))
-        self._settler.lane(lane)
-
-    def _skipped(self, lane: Lane) -> Iterable[int]:
-        skips = self.skips.get(lane.partition)
-        return skips.of(lane.number) if skips is not None and not lane.is_behind else ()
-
-    def _expire(self, courier: Courier, before_ms: int) -> None:
-        """Exhaust what has waited for longer than its lifetime; what is on the wire gets a row and stays."""
-        if courier.is_reading or courier.lane.is_closed:
-            return
-        self.fall_behind(courier)
-        courier.lane.leave(self._clock.now())
-        self._carry_out(courier)
-        self.reader.expire(courier, before_ms, State.EXHAUSTED)
-
-    def expire_all(self, before_ms: int) -> None:
-        """Expire, in lanes that are behind, what was accepted before a moment: the log keeps it no longer."""
-        for courier in self.couriers.values():
-            if courier.lane.is_behind and not courier.is_reading:
-                self.reader.expire(courier, before_ms, State.EXPIRED)
-        for sleeper in self.dormitory.asleep.values():
-            if sleeper.row().failing_since_ms < before_ms:
-                self.dormitory.wake(sleeper)  # It is looked at the next time.
-
-    def close_lane(self, marker: Entry) -> None:
-        """End a lane at the marker from which on it is owed nothing."""
-        version = marker.version
-        assert version is not None, "a marker carries a version"
-        state = State.EXHAUSTED if version.owed is Owed.FEED else State.CANCELLED
-        sleeper = self.dormitory.asleep.get(version.subscription)
-        courier = self.couriers.get(version.subscription)
-        # It may be read once more, after a restart, while the lane is of what came afterwards.
-        if sleeper is not None and sleeper.row().cursor < marker.offset:
-            self._alarm.forget(sleeper)
-            self.dormitory.end(sleeper, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
-        elif courier is not None and not courier.lane.is_past(marker.offset):
-            self.end_lane(courier, state, last_offset=marker.offset, last_ms=marker.accepted_ms)
-
-    def end_lane(self, courier: Courier, state: State, *, last_offset: int, last_ms: int) -> None:
-        """Settle all that a lane still owes: what waits in the log as one range, up to an offset."""
-        lane, now = courier.lane, self._clock.now()
-        self.couriers.pop(lane.number, None)
-        courier.is_stopped, courier.ends_as = True, state
-        self.fall_behind(courier)
-        reason = self._close(courier)
-        if lane.waiting:
-            key = Key(lane.partition, last_offset, lane.number, last_ms)
-            first = lane.progress.read_to + 1
-            self._settler.settle(
-                Settled(key, state, now.wall_ms, first_offset=first, count=lane.waiting, reason=reason), closes=False
-            )
-        self._settler.lane_gone(lane.partition, lane.number)
-
-    def _close(self, courier: Courier) -> str:
-        """Settle what is not on the wire, and write what is: should this process end first, the next one settles it."""
-        lane, now = courier.lane, self._clock.now()
-        reason = courier.route.subscription.reason or "disabled"
-        lane.leave(now)
-        lane.close(courier.ends_as, reason, self._position(lane.partition), now)
-        self._carry_out(courier)
-        return reason
-
-    def stop(self, courier: Courier) -> None:
-        """Send nothing any more; what it holds would take the room that the tail needs to come to its marker."""
-        courier.is_stopped = True
-        self.fall_behind(courier)
-
-    def change(self, courier: Courier, subscription: Subscription, project: Project | None) -> None:
-        """Serve a lane on its subscription's new terms, from this moment on."""
-        lane, now = courier.lane, self._clock.now()
-        courier.route = self.route(subscription, project)
-        courier.is_stopped = False
-        lane.change(courier.route.policy, merges=courier.route.merges)
-        if subscription.status is Status.PAUSED and not lane.is_paused:
-            self.fall_behind(courier)
-            lane.pause(self._position(lane.partition))
-        elif subscription.status is Status.ACTIVE and lane.is_paused:
-            lane.resume(now)
-        self.make_ready(courier)
-
-    def _tell_failing(self, courier: Courier) -> None:
-        subscription, breaker = courier.route.subscription, courier.lane.breaker
-        emit(
-            LANE_FAILED,
-            subscription=subscription.id,
-            project=subscription.project,
-            tenant=subscription.tenant,
-            failures=breaker.failures,
-        )
-
     def _sweep(self) -> None:
         """Forget lanes that hold nothing, note what waits for those that are behind, and let sleep who can."""
         idle = [courier for courier in self.couriers.values() if courier.lane.is_idle and not courier.is_ready]
@@ -457,6 +338,7 @@ class Lanes:
                 self._alarm.forget(courier)
                 del self.couriers[courier.lane.number]
             courier.is_swept = True
+        self.ending = {courier for courier in self.ending if courier.lane.in_flight}
         for courier in self.couriers.values():
             if courier.lane.is_behind and not courier.is_counted:
                 courier.is_counted = True

@@ -12,7 +12,7 @@ from angarium.engine.routes import event_id
 from angarium.errors import StoreAway
 from angarium.model.delivery import Accepted, Gone, Open, Origin, Refused, Silent
 from angarium.model.event import Kind
-from angarium.model.wire import NoResponse, Reason, Response
+from angarium.model.wire import WITHHELD, NoResponse, Reason, Response
 from angarium.telemetry import DEBUG, DELIVERY_ATTEMPTED, ENGINE_FAILED, INFO, emit, is_said
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from angarium.model.ids import Ids
     from angarium.store.contract import Store
 
-    Ended = Callable[[Fact, Moment], None]
+    Ended = Callable[[Fact | None, Moment], None]
 
 ANSWER_HEAD = 1024
 """How much of an answer is recorded."""
@@ -45,11 +45,25 @@ _ACCEPTED, _GONE, _STATUS = str(Reason.ACCEPTED), str(Reason.GONE), str(Reason.S
 
 
 class Poster:
-    """Post deliveries and say what is known of each attempt once it has ended."""
+    """Post deliveries and say what is known of each attempt once it has ended: None when it was not begun after all.
 
-    def __init__(self, *, store: Store, sender: Sender, settler: Settler, clock: Clock, ids: Ids, dice: Random) -> None:
+    `may_send`, where there is one, is asked before each request's first byte leaves.
+    """
+
+    def __init__(  # noqa: PLR0913  the engine wires it once, by name
+        self,
+        *,
+        store: Store,
+        sender: Sender,
+        settler: Settler,
+        clock: Clock,
+        ids: Ids,
+        dice: Random,
+        may_send: Callable[[], bool] | None = None,
+    ) -> None:
         self._store, self._sender, self._settler = store, sender, settler
         self._clock, self._ids, self._dice = clock, ids, dice
+        self._may_send = may_send
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, route: Route, delivery: Delivery, now: Moment, ended: Ended) -> None:
@@ -169,7 +183,7 @@ class Poster:
 
         def done(answer: Response | NoResponse) -> None:
             now = self._clock.now()
-            ended(self._fact(route, delivery, body, sent, answer, now), now)
+            ended(None if answer is WITHHELD else self._fact(route, delivery, body, sent, answer, now), now)
 
         self._sender.post(
             request,
@@ -178,6 +192,7 @@ class Poster:
             owner=route.owner,
             ports=route.ports,
             done=done,
+            may_send=self._may_send,
         )
 
     def _fact(

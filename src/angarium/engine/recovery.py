@@ -1,4 +1,4 @@
-"""Take up where the last process stopped: positions, lanes that were behind, open deliveries, and what was settled."""
+"""Take up partitions where their last owner stopped: positions, lanes that were behind, open deliveries, what ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from angarium.engine.courier import Courier
 from angarium.engine.opened import ended, in_order, never_sent, objects_of, wait_s
 from angarium.engine.skipping import Skips
 from angarium.model.delivery import Origin, Settled, State
+from angarium.model.event import PARTITIONS
 from angarium.model.subscription import Owed
 from angarium.store.contract import DeliveryQuery, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from angarium.clock import Moment
     from angarium.engine.lanes import Lanes
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Recovered(Struct):
-    """Where the tail begins, how far the log reaches, and how much was taken up."""
+    """Where the tail begins, how far all partitions reach, and how much was taken up."""
 
     positions: Mapping[int, int]
     heads: Mapping[int, int]
@@ -34,22 +35,33 @@ class Recovered(Struct):
 
 
 class Recovery:
-    """Fill the lanes from the store, once, before anything is sent."""
+    """Fill the lanes of some partitions from the store, before anything of these is sent."""
 
-    def __init__(self, store: Store, registry: Registry, lanes: Lanes, settler: Settler, now: Moment) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        lanes: Lanes,
+        settler: Settler,
+        now: Moment,
+        *,
+        partitions: Collection[int],
+    ) -> None:
         self._store, self._registry, self._lanes, self._settler, self._now = store, registry, lanes, settler, now
+        self._partitions = partitions
+        self._named = None if len(partitions) == PARTITIONS else partitions
 
     async def run(self) -> Recovered:
         """Return where the tail begins."""
-        heads = dict(await self._store.heads())
+        heads = await self._store.heads()
         floors, marks = await self._store.floors(), await self._store.watermarks()
-        found = Recovered({partition: max(marks.get(partition, 0), floors[partition]) for partition in heads}, heads)
-        for partition, head in heads.items():
-            position = found.positions[partition]
+        found = Recovered({each: max(marks.get(each, 0), floors[each]) for each in self._partitions}, heads)
+        for partition, position in found.positions.items():
+            head = heads.get(partition, 0)
             if head > position:
                 skips = self._lanes.skips[partition] = Skips(head)
                 skips.add_settled(await self._store.settled_after(partition, position))
-        opens = in_order(await self._store.opens())
+        opens = in_order(await self._store.opens(self._named))
         for row in opens:
             if row.key.partition in self._lanes.skips:
                 self._lanes.skips[row.key.partition].add_open(row)
@@ -58,7 +70,7 @@ class Recovery:
         return found
 
     async def _restore_lanes(self, found: Recovered) -> None:
-        for row in await self._store.lanes():
+        for row in await self._store.lanes(self._named):
             position = found.positions.get(row.partition, 0)
             courier = await self._courier(row.subscription, position)
             if courier is None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from angarium.model.delivery import Attempt, Open, Origin, Settled, State
 from angarium.model.event import Place
 from angarium.model.wire import Reason
-from angarium.store.contract import DeliveryQuery, Page, Settlement
+from angarium.store.contract import DeliveryQuery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,27 +35,31 @@ def reopened(settled: Settled, now_ms: int) -> Open:
     )
 
 
-async def keep_last_attempt(store: Store, settled: Settled) -> None:
-    """Keep the attempt with which a delivery arrived: its record tells of it, and makes room for the next."""
-    if settled.state is State.DELIVERED:
-        attempt = Attempt(
-            settled.key,
-            settled.attempts,
-            settled.at_ms,
-            settled.status,
-            settled.reason or str(Reason.ACCEPTED),
-            settled.took_ms,
-            settled.phases,
-            settled.answer,
-        )
-        await store.settle(Settlement(attempts=[attempt]))
+def last_attempt(settled: Settled) -> Attempt | None:
+    """Return the attempt with which a delivery arrived, which its record tells of until the next takes its place."""
+    if settled.state is not State.DELIVERED:
+        return None
+    return Attempt(
+        settled.key,
+        settled.attempts,
+        settled.at_ms,
+        settled.status,
+        settled.reason or str(Reason.ACCEPTED),
+        settled.took_ms,
+        settled.phases,
+        settled.answer,
+    )
 
 
 class Redelivering:
     """One redelivery of many: it walks the list of deliveries, newest first, settled when it was asked for."""
 
     def __init__(
-        self, store: Store, clock: Clock, dispatch: Callable[[Open], Awaitable[bool]], running: Running
+        self,
+        store: Store,
+        clock: Clock,
+        dispatch: Callable[[Open, Attempt | None], Awaitable[bool]],
+        running: Running,
     ) -> None:
         self._store, self._clock, self._dispatch, self._running = store, clock, dispatch, running
 
@@ -95,7 +99,6 @@ class Redelivering:
             self._running.job = replace(job, skipped=job.skipped + (delivery.count or 1))
             return
         offsets = [*delivery.members, delivery.key.last_offset]
-        await keep_last_attempt(self._store, delivery)
-        self._running.expect(delivery.key.subscription, offsets)
-        if not await self._dispatch(reopened(delivery, self._clock.now().wall_ms)):
+        self._running.expect(delivery.key.subscription, offsets, key=delivery.key)
+        if not await self._dispatch(reopened(delivery, self._clock.now().wall_ms), last_attempt(delivery)):
             self._running.release(delivery.key.subscription, offsets)

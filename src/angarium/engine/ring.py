@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from angarium.core.sealing import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from angarium.model.event import Entry
 
@@ -92,6 +92,18 @@ class Ring:
         """Return the offset up to which no live lane owes anything; the tail has handed over all up to `position`."""
         order = self._order[partition]
         return min(order[0] - 1, position) if order else position
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget all that is owed in these partitions, and what was read of them."""
+        for partition in partitions:
+            owing = self._owing.pop(partition, {})
+            self.events -= len(owing)
+            self.bytes -= sum(size for _, size in owing.values())
+            self._order.pop(partition, None)
+            self._recent.pop(partition, None)
+        self.moved.difference_update(partitions)
+        self._latest = deque([(partition, size) for partition, size in self._latest if partition not in partitions])
+        self._recent_bytes = sum(size for _, size in self._latest)
 
     # -- what was read last -----------------------------------------------------------------------------------------
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from angarium.errors import Conflict, NotFound
-from angarium.model.delivery import State
+from angarium.model.delivery import Open, State
 from angarium.model.registry import JobState
 from angarium.model.subscription import Status
 
@@ -16,29 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from angarium.clock import Clock
-    from angarium.model.delivery import Open, Settled
+    from angarium.model.delivery import Key, Settled
     from angarium.model.event import Entry, Kind
     from angarium.model.registry import Job
     from angarium.model.subscription import Subscription
     from angarium.store.contract import Store
 
+ALONE = "jobs"
+"""Whoever writes a job's progress or its end, having read its state, is alone under this name (`Store.alone`)."""
+
 _NOTE_S = 0.5
 _PAGE = 500
+_ASK_MAX = 100
 
 _Place = tuple[int, int]
 """A subscription and an offset of its partition."""
 
 
 class Running:
-    """One job under way. Its `total` is what was planned, until more has been asked for than that."""
+    """One job under way. Its `total` is what was planned, until more has been asked for than that.
 
-    def __init__(self, job: Job, store: Store, clock: Clock) -> None:
+    Where others settle, too, it `asks` the store what has become of what it waits for.
+    """
+
+    def __init__(self, job: Job, store: Store, clock: Clock, *, asks: bool = False) -> None:
         self.job = job
         self._store, self._clock = store, clock
         self._outstanding: set[_Place] = set()
         self._open: set[_Place] = set()  # those among them that were sent, or wait behind what was
         self._asked = job.total
         self._planned = 0
+        self._asks, self._asks_at = asks, 0.0
+        self._keys: dict[Key, None] = {}  # of what others may settle, the one asked for longest ago first
         self._moved = asyncio.Event()
 
     def plan(self, total: int) -> None:
@@ -46,8 +56,10 @@ class Running:
         self._planned = total
         self._count_asked(0)
 
-    def expect(self, subscription: int, offsets: Sequence[int]) -> None:
-        """Take note that these offsets will be settled; they count towards the total."""
+    def expect(self, subscription: int, offsets: Sequence[int], *, key: Key | None = None) -> None:
+        """Take note that these offsets will be settled; they count towards the total. `key`: others may do so."""
+        if key is not None and self._asks:
+            self._keys[key] = None
         self._outstanding.update((subscription, offset) for offset in offsets)
         self._count_asked(len(offsets))
 
@@ -135,6 +147,21 @@ class Running:
                 await asyncio.wait_for(self._moved.wait(), _NOTE_S)
             except TimeoutError:
                 await self._check_is_sent_to()
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Ask, now and then, what has become of some of what others may settle."""
+        now = self._clock.now().mono
+        if now < self._asks_at:
+            return
+        self._asks_at = now + _NOTE_S
+        for key in list(islice(self._keys, _ASK_MAX)):
+            del self._keys[key]
+            found = await self._store.delivery(key)
+            if isinstance(found, Open):
+                self._keys[key] = None
+            elif found is not None:
+                self.flushed((), [found])
 
     async def _check_is_sent_to(self) -> None:
         if not self.job.subscription:
@@ -148,8 +175,9 @@ class Running:
 
     async def note(self, **changes: object) -> None:
         """Write the job's progress, unless it was cancelled meanwhile."""
-        stored = await self._store.job(self.job.number)
-        if stored is None or stored.state is not JobState.RUNNING:
-            raise asyncio.CancelledError
-        self.job = replace(self.job, updated_ms=self._clock.now().wall_ms, **changes)
-        await self._store.put_job(self.job)
+        async with self._store.alone(ALONE):
+            stored = await self._store.job(self.job.number)
+            if stored is None or stored.state is not JobState.RUNNING:
+                raise asyncio.CancelledError
+            self.job = replace(self.job, updated_ms=self._clock.now().wall_ms, **changes)
+            await self._store.put_job(self.job)

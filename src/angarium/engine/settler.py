@@ -1,7 +1,8 @@
 """Write what became of deliveries, many in one transaction every few milliseconds.
 
 What is added between two flushes goes together, with the cursors of the lanes that it moved and the watermarks. While
-the store is away everything is kept and written later; nothing is ever written twice in parallel.
+the store is away everything is kept and written later; nothing is ever written twice in parallel. What is dropped,
+because its partition is others' now, is not written any more.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from angarium.errors import StoreAway
+from angarium.errors import OwnershipLost, StoreAway
 from angarium.store.contract import Settlement
 from angarium.telemetry import STORE_FAILED, STORE_RECOVERED, emit
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from angarium.core.lane import Lane
     from angarium.engine.sleeping import Sleeper
@@ -34,6 +35,8 @@ PENDING_MAX = 20_000
 class Settler:
     """Gather what is to be written, and write it; `watermarks` tells those that have moved at each flush.
 
+    `lost` is called when the store takes nothing of some partitions, which are to be dropped before it is tried again.
+
     `unsettled` counts the ends of deliveries that are not on disk yet: after a crash these are sent again.
     """
 
@@ -43,8 +46,9 @@ class Settler:
         *,
         watermarks: Callable[[], Mapping[int, int]],
         flushed: Callable[[Settlement], None],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._watermarks, self._flushed = store, watermarks, flushed
+        self._store, self._watermarks, self._flushed, self._lost = store, watermarks, flushed, lost
         self._settled: list[Settled] = []
         self._attempts: list[Attempt] = []
         self._opened: dict[Key, Open] = {}
@@ -56,6 +60,7 @@ class Settler:
         self._lazy: asyncio.TimerHandle | None = None
         self._writing: Settlement | None = None
         self._written_after: list[Callable[[], None]] = []
+        self._dropped: set[int] = set()  # since what is being written was gathered
         self._away_since: float | None = None
         self._is_touched = False  # while something was being written
         self.unsettled = 0
@@ -94,7 +99,7 @@ class Settler:
         waiting = self._writing.opened if self._writing is not None else ()
         return next((row for row in waiting if row.key == key), None)
 
-    def drop(self, key: Key) -> None:
+    def erase(self, key: Key) -> None:
         """Delete an open delivery's row without a record."""
         self._opened.pop(key, None)
         self._closed.add(key)
@@ -131,6 +136,23 @@ class Settler:
         """Call `done` once all that has been added so far is written."""
         self._after.append(done)
         self._kick()
+
+    def is_closing(self, key: Key) -> bool:
+        """Say whether a delivery's row is to be deleted, and may be there still."""
+        return key in self._closed or (self._writing is not None and key in self._writing.closed)
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Write nothing more of these partitions."""
+        kept = [each for each in self._settled if each.key.partition not in partitions]
+        self.unsettled -= len(self._settled) - len(kept)
+        self._settled = kept
+        self._attempts = [each for each in self._attempts if each.key.partition not in partitions]
+        self._opened = {key: row for key, row in self._opened.items() if key.partition not in partitions}
+        self._closed = {key for key in self._closed if key.partition not in partitions}
+        self._lanes = {number: row for number, row in self._lanes.items() if row.partition not in partitions}
+        self._gone = {(partition, number) for partition, number in self._gone if partition not in partitions}
+        if self._writing is not None:
+            self._dropped.update(partitions)
 
     async def settle_all(self) -> None:
         """Wait until everything that was added is written."""
@@ -176,7 +198,10 @@ class Settler:
         error = future.exception()
         if error is not None:
             self._is_away(error)
-            return
+        else:
+            self._is_written()
+
+    def _is_written(self) -> None:
         if self._away_since is not None:
             away_s = asyncio.get_running_loop().time() - self._away_since
             emit(STORE_RECOVERED, operation="settle", away_ms=int(away_s * 1000))
@@ -186,6 +211,7 @@ class Settler:
         self.rows += len(written.settled)
         self.unsettled -= len(written.settled)
         self._writing, self._written_after = None, []
+        self._dropped.clear()
         was_touched, self._is_touched = self._is_touched, False
         if self._settled or self._opened or self._closed or self._lanes or self._gone or self._after or self._attempts:
             self._kick()
@@ -204,10 +230,38 @@ class Settler:
             detail = str(error) if isinstance(error, StoreAway) else repr(error)
             emit(STORE_FAILED, operation="settle", detail=detail, pause_ms=pause_ms)
         self._timer = loop.call_later(AWAY_S, self._again)
+        if isinstance(error, OwnershipLost):
+            self._lost()
 
     def _again(self) -> None:
         self._timer = None
+        assert self._writing is not None, "what is written is kept until it is"
+        if self._dropped:
+            kept = _without(self._writing, self._dropped)
+            self.unsettled -= len(self._writing.settled) - len(kept.settled)
+            self._writing = kept
+            if _is_empty(kept):
+                self._away_since = None  # Whether the store is back will be seen.
+                self._is_written()
+                return
         self._write()
+
+
+def _without(settlement: Settlement, partitions: Collection[int]) -> Settlement:
+    return Settlement(
+        [each for each in settlement.settled if each.key.partition not in partitions],
+        [each for each in settlement.attempts if each.key.partition not in partitions],
+        [row for row in settlement.opened if row.key.partition not in partitions],
+        [key for key in settlement.closed if key.partition not in partitions],
+        [row for row in settlement.lanes if row.partition not in partitions],
+        [(partition, number) for partition, number in settlement.lanes_gone if partition not in partitions],
+        {partition: mark for partition, mark in settlement.watermarks.items() if partition not in partitions},
+    )
+
+
+def _is_empty(settlement: Settlement) -> bool:
+    rows = settlement.settled or settlement.attempts or settlement.opened or settlement.closed
+    return not (rows or settlement.lanes or settlement.lanes_gone or settlement.watermarks)
 
 
 def _finish(future: Future[None]) -> None:

@@ -17,7 +17,7 @@ from angarium.model.delivery import Key, Origin, Settled, State
 from angarium.telemetry import STORE_FAILED, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from angarium.clock import Clock, Moment
     from angarium.engine.alarm import Alarm
@@ -47,6 +47,7 @@ class Sleeper:
         "opened",
         "probe_at",
         "project",
+        "revision",
         "rows",
         "tenant",
         "wakes_at",
@@ -58,6 +59,7 @@ class Sleeper:
         lane, subscription = courier.lane, courier.route.subscription
         self.number = lane.number
         self.project, self.tenant = subscription.project, subscription.tenant
+        self.revision = subscription.revision
         self._row = lane.row()
         self.is_counted = True  # what waits for it is as its row on disk says
         self.is_paused = lane.is_paused
@@ -110,7 +112,7 @@ class Dormitory:
         self._store, self._clock, self._registry, self._settler = store, clock, registry, settler
         self._make, self._ready = make, ready
         self.asleep: dict[int, Sleeper] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], int] = {}  # by what is ended of which partition
         self._turn = 0
 
     def put(self, couriers: Iterable[Courier], alarm: Alarm, now: Moment) -> list[Courier]:
@@ -159,8 +161,8 @@ class Dormitory:
         self._settler.lane_gone(sleeper.partition, sleeper.number)
         if sleeper.rows:
             task = asyncio.get_running_loop().create_task(self._end_opens(sleeper, state, last_offset))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._ending[task] = sleeper.partition
+            task.add_done_callback(self._ending.pop)
 
     async def _end_opens(self, sleeper: Sleeper, state: State, last_offset: int) -> None:
         await self._settler.settle_all()
@@ -181,11 +183,30 @@ class Dormitory:
     async def close(self) -> None:
         """Wake nobody any more, and write what has come for those who sleep."""
         waking = [sleeper.waking for sleeper in self.asleep.values() if sleeper.waking is not None]
-        for task in (*waking, *self._tasks):
+        for task in (*waking, *self._ending):
             task.cancel()
-        await asyncio.gather(*waking, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*waking, *self._ending, return_exceptions=True)
         for sleeper in self.asleep.values():
             self._settler.lane(sleeper)
+
+    def of(self, partitions: Collection[int]) -> list[Sleeper]:
+        """Return the lanes of some partitions that sleep."""
+        return [sleeper for sleeper in self.asleep.values() if sleeper.partition in partitions]
+
+    def hold(self, partitions: Collection[int], alarm: Alarm) -> None:
+        """Wake none of these partitions by itself any more, and write what has come for them."""
+        for sleeper in self.of(partitions):
+            alarm.forget(sleeper)
+            self._settler.lane(sleeper)
+
+    def drop(self, partitions: Collection[int], alarm: Alarm) -> None:
+        """Forget those of these partitions; one that is just waking finds that it is gone."""
+        for sleeper in self.of(partitions):
+            alarm.forget(sleeper)
+            del self.asleep[sleeper.number]
+        for task, partition in self._ending.items():
+            if partition in partitions:
+                task.cancel()
 
     async def _wake(self, sleeper: Sleeper) -> Courier | None:
         while True:

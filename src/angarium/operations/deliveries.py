@@ -174,7 +174,7 @@ class Deliveries:
                 except asyncio.QueueFull:
                     is_behind = True
 
-        stop = self._context.engine.watch(changed)
+        stop = self._context.engine.watch(changed, project=query.project)
         try:
             while not is_behind:
                 try:

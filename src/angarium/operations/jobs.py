@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from angarium.engine.redelivering import keep_last_attempt, reopened
+from angarium.engine.redelivering import last_attempt, reopened
+from angarium.engine.running import ALONE as JOBS
 from angarium.errors import Conflict, FieldError, NotFound
 from angarium.model.delivery import Open, Origin, State
 from angarium.model.registry import Job, JobState
@@ -63,9 +64,8 @@ class Jobs:
             raise Conflict(f"delivery {id_} was merged into a later one, which holds its events; send that one again")
         if found.origin is Origin.TEST:
             raise Conflict(f"delivery {id_} was a test, whose event is not kept; POST …/test sends another")
-        await keep_last_attempt(self._store, found)
         open_ = reopened(found, self._context.clock.now().wall_ms)
-        if not await self._context.engine.dispatch(open_):
+        if not await self._context.engine.dispatch(open_, last_attempt(found)):
             raise Conflict(f"delivery {id_} is being sent again already")
         return open_
 
@@ -115,15 +115,16 @@ class Jobs:
     async def cancel(self, reach: Reach, id_: str) -> Job:
         """Cancel a job: what it has not begun is not begun any more. `Conflict` when it has ended by itself."""
         number = (await self.get(reach, id_)).number
-        # Whoever runs it writes its progress: it is stopped before its state is read and written.
+        # Whoever runs it writes its progress: here it is stopped before its state is read, elsewhere it is kept out.
         self._context.engine.stop(number)
-        found = await self.get(reach, id_)
-        if found.state is JobState.CANCELLED:
-            return found
-        if found.state is not JobState.RUNNING:
-            raise Conflict(f"job {id_} is {found.state} already")
-        cancelled = replace(found, state=JobState.CANCELLED, updated_ms=self._context.clock.now().wall_ms)
-        await self._store.put_job(cancelled)
+        async with self._store.alone(JOBS):
+            found = await self.get(reach, id_)
+            if found.state is JobState.CANCELLED:
+                return found
+            if found.state is not JobState.RUNNING:
+                raise Conflict(f"job {id_} is {found.state} already")
+            cancelled = replace(found, state=JobState.CANCELLED, updated_ms=self._context.clock.now().wall_ms)
+            await self._store.put_job(cancelled)
         return cancelled
 
     async def subscription_of(self, job: Job) -> Subscription | None:

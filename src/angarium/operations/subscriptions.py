@@ -35,10 +35,10 @@ from angarium.operations.writing import (
     remove_subscription,
 )
 from angarium.store.contract import DeliveryQuery, Listing, Page
-from angarium.store.paging import select, window
+from angarium.store.paging import cut, window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from angarium.dialects.dialect import Dialect
     from angarium.engine.contract import LaneView
@@ -298,18 +298,19 @@ class Subscriptions:
         return Standing(subscription, await self._context.engine.lane(subscription), last_ms)
 
     async def _failing(self, reach: Reach, page: Page, tenant: str | None) -> Listing[Subscription]:
-        """List those whose lanes are failing: few, and known to the engine only."""
+        """List those whose lanes are failing, which the engine knows; each is looked at until the page is full."""
         wanted = window("subscriptions", page)
-        found = [await self._store.subscription(number) for number in await self._context.engine.lane_failing()]
-        held: Sequence[Subscription] = [
-            each
-            for each in found
-            if each is not None
-            and each.status is Status.ACTIVE
-            and each.project == reach.project
-            and tenant in (None, each.tenant)
-        ]
-        return select(wanted, held, lambda each: (each.number,))
+        numbers = [each for each in await self._context.engine.lane_failing(reach.project) if wanted.holds((each,))]
+        found: list[Subscription] = []
+        for number in sorted(numbers, reverse=not wanted.is_backward):
+            each = await self._store.subscription(number)
+            if each is None or each.project != reach.project or tenant not in (None, each.tenant):
+                continue
+            if each.status is Status.ACTIVE and (await self._context.engine.lane(each)).is_failing:
+                found.append(each)
+            if len(found) > wanted.limit:
+                break
+        return cut(wanted, found, lambda each: (each.number,))
 
 
 def _merged(present: Subscription, patch: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from angarium.api.native.app import build_native
 from angarium.clock import Clock, Moment
 from angarium.engine.contract import LaneView
 from angarium.engine.registry import TenantSubscriptions
-from angarium.model.delivery import Open, Settled
+from angarium.model.delivery import Attempt, Open, Settled
 from angarium.model.event import Event, Place
 from angarium.model.ids import Ids
 from angarium.model.registry import Job
@@ -81,6 +81,9 @@ class FakeEngine:
             await self.store.versions_of(project, tenant),
         )
 
+    def is_outdated(self, registries: Mapping[int, int]) -> bool:
+        return False
+
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         """Do nothing: nobody waits for it."""
 
@@ -90,8 +93,8 @@ class FakeEngine:
     def forget_project(self, project: str) -> None:
         self.forgotten.append(project)
 
-    async def dispatch(self, open_: Open) -> bool:
-        is_new = await self.store.reopen(open_)
+    async def dispatch(self, open_: Open, attempt: Attempt | None = None) -> bool:
+        is_new = await self.store.reopen(open_, attempt)
         if is_new:
             self.dispatched.append(open_)
         return is_new
@@ -109,7 +112,7 @@ class FakeEngine:
     async def lane(self, subscription: Subscription) -> LaneView:
         return self.views.get(subscription.number, LaneView())
 
-    async def lane_failing(self) -> Sequence[int]:
+    async def lane_failing(self, project: str) -> Sequence[int]:
         return [number for number, view in self.views.items() if view.is_failing]
 
     async def moved(self, partition: int, *, beyond: int, within_s: float) -> bool:
@@ -120,7 +123,9 @@ class FakeEngine:
             await asyncio.sleep(0.005)
         return True
 
-    def watch(self, changed: Callable[[Sequence[Open], Sequence[Settled]], None]) -> Callable[[], None]:
+    def watch(
+        self, changed: Callable[[Sequence[Open], Sequence[Settled]], None], *, project: str
+    ) -> Callable[[], None]:
         self.watchers.append(changed)
         return lambda: self.watchers.remove(changed)
 
