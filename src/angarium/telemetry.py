@@ -97,14 +97,14 @@ ENGINE_STOPPED = _declare("engine.stopped", INFO, "Nothing more is sent.", "on_w
 ENGINE_FAILED = _declare(
     "engine.failed", ERROR, "A part of the engine met a fault of ours.", "part subscription partition error"
 )
-PARTITIONS_TAKEN_UP = _declare(
-    "partitions.taken_up", INFO, "Partitions are served here now.", "partitions opens behind took_ms"
+PARTITIONS_CLAIMED = _declare(
+    "partitions.claimed", INFO, "Partitions are served here now.", "partitions opens behind took_ms"
 )
-PARTITIONS_HANDED_OVER = _declare(
-    "partitions.handed_over", INFO, "Partitions were left to other workers.", "partitions took_ms"
+PARTITIONS_RELEASED = _declare(
+    "partitions.released", INFO, "Partitions were left to other workers.", "partitions took_ms"
 )
-PARTITIONS_LOST = _declare(
-    "partitions.lost",
+PARTITIONS_DROPPED = _declare(
+    "partitions.dropped",
     WARNING,
     "All partitions were lost at once: nothing is sent until some are claimed anew.",
     "partitions",

@@ -112,7 +112,11 @@ class Changes:
 
     def raised(self, partitions: Collection[int]) -> None:
         """Take note that something of these partitions was changed, here or elsewhere."""
-        self._raised |= self._share.touch(partitions)
+        served = self._share.touch(partitions)
+        for partition in partitions:
+            if partition not in served:
+                self._registry.forget_partition(partition)
+        self._raised |= served
         if self._raised and not self._is_reading:
             self._is_reading = True
             self._spawn(self._read_raised)

@@ -108,7 +108,7 @@ class LogEngine:
         self._watchers: list[Watcher] = []
         self._waiting: dict[int, list[Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_open = False
+        self._is_open = self._is_closed = False
 
     def _make_lanes(
         self, settings: Settings, vault: Vault, poster: Poster, may_send: Callable[[], bool] | None
@@ -211,7 +211,7 @@ class LogEngine:
     async def close(self, *, within_s: float) -> None:
         """Seal no more, let what is on the wire end, settle, and stop; others take over what they can at once."""
         started = self._clock.now()
-        self._is_open = False
+        self._is_open, self._is_closed = False, True
         await self._keeper.close()
         await self._janitor.close()
         await self._jobs.close()
@@ -399,7 +399,7 @@ class LogEngine:
         self._changes.raised(partitions)
 
     def _projects_changed(self) -> None:
-        if self._share.served:
+        if not self._is_closed:
             self._spawn(self._changes.find_projects)
 
     def _drop_lost(self) -> None:

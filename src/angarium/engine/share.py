@@ -98,6 +98,8 @@ class Share:
         return found
 
     async def _recover(self, partitions: Collection[int]) -> Recovered:
+        for partition in partitions:
+            self._registry.forget_partition(partition)  # Others may have changed them unseen.
         recovery = Recovery(
             self._store, self._registry, self._lanes, self._settler, self._clock.now(), partitions=partitions
         )

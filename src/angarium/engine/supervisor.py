@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from angarium.errors import StoreAway
 from angarium.telemetry import (
     ENGINE_FAILED,
-    PARTITIONS_HANDED_OVER,
-    PARTITIONS_LOST,
-    PARTITIONS_TAKEN_UP,
+    PARTITIONS_CLAIMED,
+    PARTITIONS_DROPPED,
+    PARTITIONS_RELEASED,
     STORE_FAILED,
     emit,
 )
@@ -144,7 +144,7 @@ class Supervisor:
             emit(STORE_FAILED, operation="take_up", detail=str(error), pause_ms=int(LOOK_S * 1000))
             return
         took_ms = int((self._clock.now().mono - began.mono) * 1000)
-        emit(PARTITIONS_TAKEN_UP, partitions=len(gained), opens=found.opens, behind=len(found.behind), took_ms=took_ms)
+        emit(PARTITIONS_CLAIMED, partitions=len(gained), opens=found.opens, behind=len(found.behind), took_ms=took_ms)
 
     async def _hand_over(self, excess: frozenset[int]) -> None:
         began = self._clock.now()
@@ -159,7 +159,7 @@ class Supervisor:
                 await asyncio.sleep(_AWAY_S)
         await self._owner.release(excess)
         took_ms = int((self._clock.now().mono - began.mono) * 1000)
-        emit(PARTITIONS_HANDED_OVER, partitions=len(excess), took_ms=took_ms)
+        emit(PARTITIONS_RELEASED, partitions=len(excess), took_ms=took_ms)
 
     def _lose(self) -> None:
         """Drop everything: whoever owns it now goes on from what was written."""
@@ -168,5 +168,5 @@ class Supervisor:
             self._moving = None
         held = self._share.held
         self._share.drop(held)
-        emit(PARTITIONS_LOST, partitions=len(held))
+        emit(PARTITIONS_DROPPED, partitions=len(held))
         self._moved()
