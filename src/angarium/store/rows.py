@@ -132,10 +132,11 @@ def entry_columns(entry: Entry) -> Row:
 def entry_row(sequence: int, place: tuple[int, int, int, int, int], columns: Row) -> Row:
     """Return an entry's row; `place` is its partition, offset, tenant's number, moment and kind."""
     object_, action, object_id, extra, data = columns
-    return sequence, *place, object_, action, object_id, _crc(place, columns), extra, data
+    return sequence, *place, object_, action, object_id, checksum(place, columns), extra, data
 
 
-def _crc(place: tuple[int, int, int, int, int], columns: Row) -> int:
+def checksum(place: tuple[int, int, int, int, int], columns: Row) -> int:
+    """Return the checksum of an entry's row: of all its columns but the number in commit order."""
     *rest, data = columns
     return crc32(data, crc32(_pack((place, rest))))
 
@@ -146,7 +147,7 @@ def entry_of(row: Row) -> Entry:
     The row is one that `entry_row` made, without its number, and with the names of project and tenant behind it.
     """
     partition, offset, number, accepted_ms, kind, object_, action, object_id, crc, packed, data, project, tenant = row
-    if crc != _crc((partition, offset, number, accepted_ms, kind), (object_, action, object_id, packed, data)):
+    if crc != checksum((partition, offset, number, accepted_ms, kind), (object_, action, object_id, packed, data)):
         raise StoreDamaged(
             f"entry {offset} of partition {partition} is not as it was written; restore the file from a copy"
         )

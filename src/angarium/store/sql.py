@@ -27,9 +27,9 @@ class Migration(Struct, frozen=True):
     digest: bytes
 
 
-def load_blocks(package: str) -> Iterator[tuple[str, str]]:
+def load_blocks(package: str, file: str = "queries.sql") -> Iterator[tuple[str, str]]:
     """Yield the name and the SQL of each block, those with `{scope}` and `{order}` once for each of their values."""
-    _, *parts = _HEADER.split((files(package) / "queries.sql").read_text("utf-8"))
+    _, *parts = _HEADER.split((files(package) / file).read_text("utf-8"))
     for name, sql in zip(parts[::2], parts[1::2], strict=True):
         yield from _variants(name, sql.strip())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from angarium.errors import StoreWrong
+from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
 from angarium.store.postgres.statements import run, value
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ async def migrate(connection: Connection, migrations: Sequence[Migration]) -> in
                 )
                 count += 1
     return count
+
+
+async def admit(connection: Connection) -> None:
+    """Let a server use the database; `StoreWrong` when it is an unfinished copy."""
+    refuse_unfinished(await value(connection, "meta", name=PROGRESS))
+    if await value(connection, "meta", name=MARK):
+        await run(connection, "put_meta", name=MARK, value=b"")  # From now on it may change.
 
 
 async def _look(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from angarium.errors import StoreAway
 from angarium.store.owning import Alone, SoleOwner
 from angarium.store.sqlite.connection import connect_writer, translated
 from angarium.store.sqlite.ledger import Ledger
-from angarium.store.sqlite.migrating import migrate
+from angarium.store.sqlite.migrating import admit, migrate
 from angarium.store.sqlite.ownership import Ownership
 from angarium.store.sqlite.readers import Readers
 from angarium.store.sqlite.statements import load_migrations
@@ -66,6 +66,7 @@ class File:
             self._connection = connect_writer(self._path)
             try:
                 migrate(self._connection, load_migrations())
+                admit(self._connection)
                 self._ledger = Ledger(self._connection)
                 self._ledger.load()
                 # What a crash has left in the write-ahead log is written anew, and flushed, before anything follows it.

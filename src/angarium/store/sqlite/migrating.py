@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from angarium.errors import StoreWrong
+from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
 from angarium.store.sqlite.statements import run, value
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int
             connection.execute(migration.sql)
             run(connection, "add_migration", (migration.number, migration.name, migration.digest))
     return len(missing)
+
+
+def admit(connection: apsw.Connection) -> None:
+    """Let a server use the file; `StoreWrong` when it is an unfinished copy."""
+    refuse_unfinished(value(connection, "meta", (PROGRESS,)))
+    if value(connection, "meta", (MARK,)):
+        run(connection, "put_meta", (MARK, b""))  # From now on it may change.
 
 
 def _agreed(had: Sequence[tuple[int, str, bytes]], migrations: Sequence[Migration]) -> int:

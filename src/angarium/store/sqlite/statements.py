@@ -40,32 +40,37 @@ def value(connection: apsw.Connection, name: str, values: Values = ()) -> Any:  
 
 
 def run_each(connection: apsw.Connection, name: str, values: Sequence[Any]) -> list[Row]:
-    """Run a block with `{… each}` over rows whose values follow each other; return what it returns.
+    """Run a block with `{… each}` over rows whose values follow each other; return what it returns."""
+    return run_rows(connection, SQL[name], values)
+
+
+def run_rows(connection: apsw.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
+    """Run SQL with `{… each}` over rows whose values follow each other; return what it returns.
 
     Many rows go into one statement, since every step of a statement lets go of the interpreter's lock, and getting it
     back takes milliseconds while the event loop is busy.
     """
-    width, start = _width(name), 0
+    width, start = _width(sql), 0
     found: list[Row] = []
     for count in _AT_ONCE:
         while len(values) - start >= count * width:
             end = start + count * width
-            found += connection.execute(_widened(name, count), values[start:end]).fetchall()
+            found += connection.execute(_widened(sql, count), values[start:end]).fetchall()
             start = end
     return found
 
 
 @cache
-def _width(name: str) -> int:
-    each = _EACH.search(SQL[name])
-    assert each, f"block {name} has no rows"
+def _width(sql: str) -> int:
+    each = _EACH.search(sql)
+    assert each, f"there are no rows in {sql}"
     return int(each[1])
 
 
 @cache
-def _widened(name: str, count: int) -> str:
-    row = f"({', '.join('?' * _width(name))})"
-    return _EACH.sub(", ".join([row] * count), SQL[name])
+def _widened(sql: str, count: int) -> str:
+    row = f"({', '.join('?' * _width(sql))})"
+    return _EACH.sub(", ".join([row] * count), sql)
 
 
 SQL: Mapping[str, str] = dict(texts.load_blocks(__package__))

@@ -1,0 +1,98 @@
+"""Copy what random commands have made from one kind of store to the other, and go on with the copy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import initialize, rule
+from msgspec.structs import replace
+
+from angarium.store.contract import Receipt, Store
+from angarium.store.postgres import PostgresStore
+from angarium.store.sqlite import SqliteStore
+from tests.store import test_machine
+from tests.store.copies import Place, copy
+from tests.store.databases import Databases
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server(databases: Databases) -> Iterator[None]:
+    CopiedStores.databases = databases
+    yield
+    del CopiedStores.databases
+
+
+class CopiedStores(test_machine.Stores):
+    """The reference, and a store that moves to another place and kind now and then."""
+
+    databases: Databases
+
+    @initialize()
+    def begin(self) -> None:
+        self.lent: list[str] = []
+        self.files = 0
+        self.place = self.next_file()
+        self.open()
+
+    def open(self) -> None:
+        self.other = SqliteStore(self.place) if not isinstance(self.place, str) else PostgresStore(self.place)
+        self.loop.run_until_complete(self._own())
+
+    async def _own(self) -> None:
+        await self.other.open()
+        await self.other.owner.join()
+        await self.other.owner.balance()
+
+    def next_file(self) -> Place:
+        self.files += 1
+        return self.folder / f"{self.files}.db"
+
+    def next_database(self) -> Place:
+        self.lent.append(self.loop.run_until_complete(self.databases.lend()))
+        return self.lent[-1]
+
+    def bounded(self, limit: int) -> int:
+        """Leave no choice: the stores fold and drop in different orders."""
+        self.both(lambda store: store.fold_objects(limit=1000))
+        return limit + 1000
+
+    @staticmethod
+    async def answer(ask: Callable[[Store], Awaitable[T]], store: Store) -> T | str:
+        """Leave out what tells processes of each other's changes."""
+        found = await test_machine.Stores.answer(ask, store)
+        return replace(found, registries={}) if isinstance(found, Receipt) else found
+
+    @rule()
+    def move_to_a_file(self) -> None:
+        self.move(self.next_file())
+
+    @rule()
+    def move_to_a_database(self) -> None:
+        self.move(self.next_database())
+
+    def move(self, target: Place) -> None:
+        self.both(lambda store: store.fold_objects(limit=1000))
+        self.loop.run_until_complete(self.other.close())
+        assert self.loop.run_until_complete(copy(self.place, target))
+        self.place = target
+        self.open()
+
+    def lose_power(self) -> None:
+        """Leave that to the stores' own tests."""
+
+    def teardown(self) -> None:
+        self.loop.run_until_complete(self.other.close())
+        for dsn in self.lent:
+            self.loop.run_until_complete(self.databases.drop(dsn))
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+TestCopiedStores = CopiedStores.TestCase
+TestCopiedStores.settings = settings(max_examples=8, stateful_step_count=30, deadline=None)
