@@ -1,8 +1,9 @@
 """Wire the parts of a server from its settings, start them in order, and stop them in the opposite one.
 
-store → secrets and ids → address → sender → engine → API. Stopping takes no more connections, answers what was asked,
-seals no more, lets what is on the wire end, settles, and lets go of the store. Whatever fails on the way in undoes what
-has been started.
+store → secrets and ids → address → sender → engine → API. When several processes share a PostgreSQL database, one may
+have half of it only: what answers, or what delivers (`ANGARIUM_ROLE`). Stopping takes no more connections, answers what
+was asked, seals no more, lets what is on the wire end, settles, and lets go of the store. Whatever fails on the way in
+undoes what has been started.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from angarium.api.native.app import build_native
 from angarium.api.older import OlderApis
 from angarium.api.publishing import Bodies, PublishRoute
 from angarium.api.service import Readiness, Service
+from angarium.api.working import NoPublisher, elsewhere
 from angarium.clock import SystemClock
 from angarium.egress.sender import CurlSender
 from angarium.engine.engine import LogEngine
+from angarium.engine.sharing import SharedEngine
 from angarium.errors import SecretKeyWrong
 from angarium.model.ids import Ids
 from angarium.notifying import READY, STOPPING, notify
 from angarium.operations.callers import Callers, make_admin_key
-from angarium.operations.context import Context
+from angarium.operations.context import STARTING, Context
 from angarium.operations.expiring import Expiry
 from angarium.operations.projects import Projects
 from angarium.operations.publish import Publisher
+from angarium.settings import is_postgres, shown_store
 from angarium.store.sqlite import SqliteStore
 from angarium.telemetry import SERVER_STARTED, SERVER_STOPPED, emit
 from angarium.vault import Vault, load_or_make_key
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from angarium.api.metrics import Metrics
     from angarium.clock import Clock
+    from angarium.engine.contract import Engine
     from angarium.settings import Address, Settings
     from angarium.store.contract import Store
 
@@ -127,28 +132,45 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         plug = bind(settings.listen)
         stack.callback(plug.close)
         context = await _open_engine(settings, clock or SystemClock(), store, stack)
-        admin_key = await make_admin_key(context)
+        admin_key = await _admin_key(context)
         address = await _answer(context, plug, stack)
         server = Server(f"http://{address}", admin_key, context, round((time.monotonic() - began) * 1000))
-        emit(SERVER_STARTED, url=server.url, store=settings.store, version=__version__, took_ms=server.took_ms)
+        emit(
+            SERVER_STARTED,
+            url=server.url,
+            role=settings.role,
+            store=shown_store(settings.store),
+            version=__version__,
+            took_ms=server.took_ms,
+        )
         yield server
 
 
 async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> Store:
-    store = SqliteStore(store_path(settings))
+    store = _store(settings)
     await store.open()
     stack.push_async_callback(store.close)
     return store
 
 
+def _store(settings: Settings) -> Store:
+    if not is_postgres(settings.store):
+        return SqliteStore(store_path(settings))
+    from angarium.store.postgres import PostgresStore  # noqa: PLC0415  who keeps all in a file need not load it
+
+    return PostgresStore(settings.store)
+
+
 async def _open_engine(settings: Settings, clock: Clock, store: Store, stack: contextlib.AsyncExitStack) -> Context:
-    vault, ids = await _vault(store, settings), await _ids(store)
+    async with store.alone(STARTING):  # Processes that start together are to agree.
+        vault, ids = await _vault(store, settings), await _ids(store)
     sender = CurlSender(
         allowances=settings.egress_allow, ports=settings.egress_ports, max_in_flight=settings.max_in_flight
     )
     await sender.open()
     stack.push_async_callback(sender.close)
-    engine = LogEngine(store=store, sender=sender, clock=clock, ids=ids, vault=vault, settings=settings)
+    local = LogEngine(store=store, sender=sender, clock=clock, ids=ids, vault=vault, settings=settings)
+    engine = _engine(local, store, settings)
     context = Context(settings, clock, ids, vault, store, sender, engine)
     # What has expired while nobody looked must not be sent first.
     await Expiry(context, Projects(context)).sweep_all()
@@ -157,16 +179,47 @@ async def _open_engine(settings: Settings, clock: Clock, store: Store, stack: co
     return context
 
 
+def _engine(local: LogEngine, store: Store, settings: Settings) -> Engine:
+    """Return the engine of a process that has everything to itself, or shares it."""
+    if not is_postgres(settings.store):
+        return local
+    return SharedEngine(store, local=None if settings.role == "api" else local)
+
+
+async def _admin_key(context: Context) -> str | None:
+    """Make the admin key if there is none yet; whoever starts a worker does not look for it there."""
+    if context.settings.role == "worker":
+        return None
+    async with context.store.alone(STARTING):
+        return await make_admin_key(context)
+
+
 async def _answer(context: Context, plug: socket.socket, stack: contextlib.AsyncExitStack) -> Address:
     """Begin to answer requests; return where."""
     callers = Callers(context)
     projects = Projects(context, forgotten=callers.forget_project)
-    publisher = Publisher(context, callers, projects)
-    stack.callback(publisher.close)
+    context.store.listen_changes(callers.forget_all)
+    context.store.listen_changes(projects.forget_all)
     expiry = Expiry(context, projects)
     expiry.start()
     stack.push_async_callback(expiry.stop)
-    bodies, ids, readiness = Bodies(), RequestIds(), Readiness(context)
+    settings, readiness = context.settings, Readiness(context)
+    make = _working if settings.role == "worker" else _answering
+    service, front = make(context, callers, projects, readiness, stack)
+    listening = Listening(service, front, plug, trusted=settings.trusted_proxies)
+    await listening.start()
+    stack.push_async_callback(listening.stop, within_s=min(_ANSWERS_TAKE_S, settings.stop_s))
+    stack.callback(readiness.stop)
+    return listening.address
+
+
+def _answering(
+    context: Context, callers: Callers, projects: Projects, readiness: Readiness, stack: contextlib.AsyncExitStack
+) -> tuple[Service, Front]:
+    """Return what answers everything."""
+    publisher = Publisher(context, callers, projects)
+    stack.callback(publisher.close)
+    bodies, ids = Bodies(), RequestIds()
     front = Front(publisher, bodies, ids, connections_max=_connections_max(context.settings))
     service = Service(
         native=build_native(context, callers, projects),
@@ -176,15 +229,27 @@ async def _answer(context: Context, plug: socket.socket, stack: contextlib.Async
         make_metrics=lambda: _metrics(context, publisher, front),
         ids=ids,
     )
-    settings = context.settings
-    listening = Listening(service, front, plug, trusted=settings.trusted_proxies)
-    await listening.start()
-    stack.push_async_callback(listening.stop, within_s=min(_ANSWERS_TAKE_S, settings.stop_s))
-    stack.callback(readiness.stop)
-    return listening.address
+    return service, front
 
 
-def _metrics(context: Context, publisher: Publisher, front: Front) -> Metrics:
+def _working(
+    context: Context, _callers: Callers, _projects: Projects, readiness: Readiness, _stack: contextlib.AsyncExitStack
+) -> tuple[Service, Front]:
+    """Return what answers how a worker is doing, and nothing else."""
+    publisher, bodies, ids = NoPublisher(), Bodies(), RequestIds()
+    front = Front(publisher, bodies, ids, connections_max=_connections_max(context.settings))
+    service = Service(
+        native=elsewhere,
+        older=None,
+        publish=PublishRoute(publisher, bodies),
+        readiness=readiness,
+        make_metrics=lambda: _metrics(context, publisher, front),
+        ids=ids,
+    )
+    return service, front
+
+
+def _metrics(context: Context, publisher: Publisher | NoPublisher, front: Front) -> Metrics:
     from angarium.api.metrics import Metrics  # noqa: PLC0415  nobody waits for it at the start
 
     parts = [publisher.figures, context.engine.figures, front.figures]
@@ -211,7 +276,7 @@ async def _ids(store: Store) -> Ids:
 async def _vault(store: Store, settings: Settings) -> Vault:
     """Return what opens this store's secrets; `SecretKeyWrong` when the key is another one, or gone."""
     value = await store.meta(CHECK_VALUE)
-    vault = Vault(settings.secret_key or _key_beside(store_path(settings), is_new=value is None))
+    vault = Vault(settings.secret_key or _key_beside(store_path(settings), is_new=value is None))  # A file's only.
     if value is None:
         await store.put_meta(CHECK_VALUE, vault.check_value())
     else:

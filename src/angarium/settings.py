@@ -59,11 +59,12 @@ class Form(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a setting is for. A secret's value is never shown."""
+    """What a setting is for. A secret's value is never shown; another's is, as `shown` has it."""
 
     form: Form
     sentence: str
     is_secret: bool = False
+    shown: Callable[[str], str] = str
 
 
 # -- forms -------------------------------------------------------------------------------------------------------------
@@ -106,12 +107,40 @@ def _scale(text: str) -> float:
     return number
 
 
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_HIDDEN: Final = "***"
+_USER_PASSWORD = re.compile(r"(://[^:@/?#]*:).*@")  # What should have been encoded in it may be anything.
+_NAMED_PASSWORD = re.compile(r"\b((?:ssl)?password\s*=\s*)[^&\s]+")
+
+
 def _store(text: str) -> str:
-    if text.startswith(("postgres://", "postgresql://")):
-        raise ValueError("PostgreSQL is not supported by this version; expected sqlite:///angarium.db")
-    if not text.removeprefix("sqlite:///") or not text.startswith("sqlite:///"):
-        raise ValueError("expected sqlite:///angarium.db, or sqlite:////var/lib/angarium/angarium.db for a full path")
+    if text.startswith(_POSTGRES):
+        _check_hosts(text.partition("://")[2])
+    elif not text.removeprefix("sqlite:///") or not text.startswith("sqlite:///"):
+        raise ValueError(
+            "expected sqlite:///angarium.db, sqlite:////var/lib/angarium/angarium.db for a full path, or "
+            "postgresql://user@host:5432/database"
+        )
     return text
+
+
+def _check_hosts(rest: str) -> None:
+    """Check where PostgreSQL's servers are said to be; the rest of the URL is its client's to read."""
+    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    for host in filter(None, hosts.split(",")):
+        port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+        if port:
+            _port(port)
+
+
+def is_postgres(store: str) -> bool:
+    """Say whether a store's URL names a PostgreSQL database."""
+    return store.startswith(_POSTGRES)
+
+
+def shown_store(store: str) -> str:
+    """Return a store's URL as it may be shown: without its password."""
+    return _NAMED_PASSWORD.sub(rf"\1{_HIDDEN}", _USER_PASSWORD.sub(rf"\1{_HIDDEN}@", store))
 
 
 def _address(text: str) -> Address:
@@ -186,10 +215,19 @@ _LEVELS = _choice("debug", "info", "warning", "error")
 class Settings:
     """All settings, checked."""
 
-    store: Annotated[str, About(_STORE, "Where everything is kept.")] = "sqlite:///angarium.db"
+    store: Annotated[
+        str,
+        About(
+            _STORE,
+            "Where everything is kept: `sqlite:///FILE`, or `postgresql://USER@HOST/DATABASE`.",
+            shown=shown_store,
+        ),
+    ] = "sqlite:///angarium.db"
     listen: Annotated[Address, About(_ADDRESS, "Where the server listens.")] = Address("127.0.0.1", 8080)
     admin_key: Annotated[str, About(_KEY, "A key that may do everything; made and shown once if left out.", True)] = ""
-    secret_key: Annotated[bytes, About(_SECRET_KEY, "Encrypts secrets; kept beside the store if left out.", True)] = b""
+    secret_key: Annotated[
+        bytes, About(_SECRET_KEY, "Encrypts secrets; with SQLite kept beside the store if left out.", True)
+    ] = b""
     egress_allow: Annotated[tuple[Allowance, ...], About(_ALLOWANCES, "Non-public addresses open to deliveries.")] = ()
     egress_ports: Annotated[tuple[int, ...], About(_PORTS, "Ports besides 443, 80, 8443 and 8080.")] = ()
     egress_addresses: Annotated[tuple[Network, ...], About(_NETWORKS, "What `/v1/addresses` tells receivers.")] = ()
@@ -200,7 +238,9 @@ class Settings:
     api_key: Annotated[str, About(_KEY, "The key that client commands show.", True)] = ""
     project: Annotated[str, About(_KEY, "The project that client commands mean.")] = ""
     root_project: Annotated[str, About(_KEY, "The project whose older API is served at the root as well.")] = ""
-    role: Annotated[str, About(_choice("all"), "What this process does; there is one role so far.")] = "all"
+    role: Annotated[
+        str, About(_choice("all", "api", "worker"), "What this process does: it answers, delivers, or both.")
+    ] = "all"
     retention_days: Annotated[int, About(_whole(1, 3650), "How long events and deliveries are kept.")] = 30
     retention_max: Annotated[int, About(_whole(1, 3650), "Days after which even what is still needed goes.")] = 90
     max_in_flight: Annotated[
@@ -362,12 +402,22 @@ def _read(name: str, given: Given, problems: list[str]) -> Any:  # noqa: ANN401 
     try:
         return about.form.read(given.text)
     except ValueError as error:
-        found = f"has {len(given.text)} characters" if about.is_secret else f"is {given.text!r}"
+        found = f"has {len(given.text)} characters" if about.is_secret else f"is {about.shown(given.text)!r}"
         problems.append(f"{given.origin} {found}: {error}")
         return None
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
+    if is_postgres(settings.store) and not settings.secret_key:
+        yield (
+            "ANGARIUM_SECRET_KEY is missing, which all processes that share a PostgreSQL database need, the same one; "
+            "make it once and keep it: head -c 32 /dev/urandom | base64"
+        )
+    if not is_postgres(settings.store) and settings.role != "all":
+        yield (
+            f"ANGARIUM_ROLE is {settings.role}, but ANGARIUM_STORE is a file, which one process has alone; "
+            "remove the role, or name a PostgreSQL database"
+        )
     if settings.time_scale != 1 and not settings.dev:
         yield "ANGARIUM_TIME_SCALE is for tests only; remove it, or set ANGARIUM_DEV=1 as well"
     if settings.retention_max < settings.retention_days:
@@ -406,7 +456,7 @@ def _default(value: object) -> str:
 def _shown(value: object, about: About) -> str:
     if about.is_secret and isinstance(value, (str, bytes)):
         return f"<{len(value)}>" if value else "none"
-    return repr(value)
+    return repr(about.shown(value) if isinstance(value, str) else value)
 
 
 if __name__ == "__main__":

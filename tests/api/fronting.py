@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import uvicorn
 import uvloop
+from msgspec.structs import replace
 
 from angarium.api.front import Front, RequestIds
 from angarium.api.protocol import protocol_of
@@ -42,6 +43,7 @@ class FakeEngine:
         self.loaded: list[str] = []
         self.has_room = True
         self._matches = matches
+        self._is_outdated = False
         self._held: dict[tuple[str, str], TenantSubscriptions] = {}
 
     def held(self, project: str, tenant: str) -> TenantSubscriptions | None:
@@ -58,6 +60,16 @@ class FakeEngine:
 
         found = cast("TenantSubscriptions", All())
         return self._held.setdefault((project, tenant), found)
+
+    def is_outdated(self, registries: Mapping[int, int]) -> bool:
+        """Say so once after `change`."""
+        is_outdated, self._is_outdated = self._is_outdated, False
+        return is_outdated
+
+    def change(self, matches: int) -> None:
+        """Have another process change who wants what, so that what is in memory is not so any more."""
+        self._matches, self._is_outdated = matches, True
+        self._held.clear()
 
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         self.offered.extend(zip(events, places, strict=True))
@@ -76,6 +88,7 @@ class HeldStore(MemoryStore):
         super().__init__()
         self.is_held = False
         self.error: Exception | None = None
+        self.registries: Mapping[int, int] = {}
         self._waiting: list[tuple[Publish, asyncio.Future[Receipt]]] = []
 
     @property
@@ -98,7 +111,7 @@ class HeldStore(MemoryStore):
         going, self._waiting = self._waiting[:count], self._waiting[count or len(self._waiting) :]
         for publish, future in going:
             receipt = super().accept(publish).result()
-            future.set_result(receipt)
+            future.set_result(replace(receipt, registries=self.registries))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from angarium.errors import AngariumError, Busy, FieldError, KeyReused, RateExceeded, StoreAway, Unauthorized
@@ -75,6 +76,37 @@ async def test_once_everything_is_in_memory_nothing_is_awaited() -> None:
     desk.store.is_held = True
     desk.ask()
     assert desk.store.waiting == 1
+
+
+async def test_what_another_process_has_changed_is_counted_as_it_is_by_then() -> None:
+    desk = await Desk.make()
+    await desk.publish()
+    desk.store.is_held, desk.store.registries = True, {7: 1}
+    asked = desk.ask()
+    desk.engine.change(5)
+    desk.store.let_go()
+    answer = await asked.answer()
+    assert isinstance(answer, Published)
+    assert answer.matched == 5
+    assert len(desk.engine.offered) == 2
+    unchanged, loaded = desk.ask(), len(desk.engine.loaded)
+    desk.store.let_go()
+    assert isinstance(await unchanged.answer(), Published)
+    assert len(desk.engine.loaded) == loaded
+
+
+async def test_a_publish_that_is_on_disk_is_answered_though_the_server_stops_as_it_is_counted() -> None:
+    desk = await Desk.make()
+    await desk.publish()
+    desk.store.is_held, desk.store.registries = True, {7: 1}
+    asked = desk.ask()
+    desk.engine.change(5)
+    desk.store.let_go()
+    await asyncio.sleep(0)  # Committed, and about to be counted.
+    desk.publisher.close()
+    answer = await asked.answer()
+    assert isinstance(answer, Published)
+    assert answer.matched == 3
 
 
 async def test_a_replay_is_not_offered_again() -> None:

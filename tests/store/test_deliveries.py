@@ -15,9 +15,11 @@ from tests.store.values import (
     PARTITION,
     PROJECT,
     TENANT,
+    attempt,
     exhausted_range,
     fill,
     key,
+    lane,
     opened,
     settled,
     subscribe,
@@ -32,6 +34,22 @@ async def listed(store: Store, query: DeliveryQuery, *, limit: int = 50) -> list
     """Return the last offsets and subscriptions of what a query lists."""
     pages = await walk(lambda page: store.deliveries(query, page), limit=limit)
     return [(each.key.last_offset, each.key.subscription) for page in pages for each in page]
+
+
+async def test_subscriptions_that_may_be_failing_are_those_whose_lane_or_open_delivery_says_so(store: Store) -> None:
+    for number in range(1, 7):
+        await subscribe(store, number)
+    await subscribe(store, 7, project="cm")
+    failed = [opened(key(1, 2)), replace(opened(key(2, 3)), origin=Origin.REDELIVER), opened(key(3, 7))]
+    await store.settle(
+        Settlement(
+            opened=[*failed, opened(key(4, 4), attempts=0)],
+            attempts=[attempt(each.key) for each in failed],
+            lanes=[lane(1), replace(lane(5), failing_since_ms=0), lane(8)],
+        )
+    )
+    assert await store.failing(PROJECT) == [1, 2]
+    assert await store.failing("nobody's") == []
 
 
 async def some(store: Store) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from angarium.api.protocol import PublishProtocol
     from angarium.api.publishing import Bodies
+    from angarium.api.working import NoPublisher
     from angarium.operations.publish import Publisher
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -32,7 +33,9 @@ class RequestIds:
 class Front:
     """What all connections of one server share."""
 
-    def __init__(self, publisher: Publisher, bodies: Bodies, ids: RequestIds, *, connections_max: int) -> None:
+    def __init__(
+        self, publisher: Publisher | NoPublisher, bodies: Bodies, ids: RequestIds, *, connections_max: int
+    ) -> None:
         self.publish = publisher.publish
         self.may_publish = publisher.may_publish
         self.bodies = bodies

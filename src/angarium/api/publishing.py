@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from angarium.api.working import NoPublisher
     from angarium.operations.publish import Publisher
 
 BODY_MAX: Final = 8 * 1024 * 1024
@@ -93,7 +94,7 @@ class PublishRoute:
     Who may not publish is told so before the body is read.
     """
 
-    def __init__(self, publisher: Publisher, bodies: Bodies) -> None:
+    def __init__(self, publisher: Publisher | NoPublisher, bodies: Bodies) -> None:
         self._publisher = publisher
         self._bodies = bodies
 

@@ -80,7 +80,7 @@ class Service:
         self,
         *,
         native: ASGIApp,
-        older: OlderApis,
+        older: OlderApis | None,
         publish: ASGIApp,
         readiness: Readiness,
         make_metrics: Callable[[], Metrics],
@@ -135,7 +135,7 @@ class Service:
             await _send(await own() if scope["method"] in {"GET", "HEAD"} else _ONLY_GET, send)
         elif scope["method"] == METHOD and project_of(scope["path"]) is not None:
             await self._publish(scope, receive, send)
-        elif self._older.takes(scope["path"]):
+        elif self._older is not None and self._older.takes(scope["path"]):
             await self._older(scope, receive, send)
         else:
             await self._native(scope, receive, send)

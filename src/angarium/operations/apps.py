@@ -16,6 +16,7 @@ from angarium.core.addressing import parse
 from angarium.errors import FieldError, NotFound
 from angarium.model.registry import App
 from angarium.operations.binding import bring_up_to_date, open_app_secret
+from angarium.operations.context import GRANTING
 from angarium.operations.grants import end_grant, grants_of
 from angarium.telemetry import APP_CHANGED, APP_DELETED, emit
 
@@ -67,7 +68,7 @@ class Apps:
     async def delete(self, reach: Reach, id_: str) -> None:
         """Delete an app: its tokens work no more, and its subscriptions go."""
         found = await self.get(reach, id_)
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             for grant in await grants_of(self._context, found):
                 await end_grant(self._context, reach, grant, reason="its app was deleted")
             await self._store.delete_app(found.number)
@@ -76,7 +77,7 @@ class Apps:
     async def rotate(self, reach: Reach, id_: str, *, secret: str | None = None) -> str:
         """Give an app a new secret, which signs its pushes from now on: one signature fits their format."""
         plain = _new_secret(secret)
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             found = await self.get(reach, id_)
             rotated = replace(found, secret=self._sealed(found.number, plain))
             await self._store.put_app(rotated)

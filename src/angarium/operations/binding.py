@@ -2,7 +2,7 @@
 
 A subscription of a dialect that knows grants (SalesKing's) names one among its options. What the dialect says of it is
 copied: the facts, the access token and the app's secret, sealed for the subscription. So whoever changes a grant or an
-app brings its subscriptions up to date (`bring_up_to_date`), holding `Context.granting`.
+app brings its subscriptions up to date (`bring_up_to_date`), holding `GRANTING`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from angarium.core.granting import hears, lies_within
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import FieldError, NotFound
+from angarium.operations.context import GRANTING
 from angarium.operations.secrecy import open_options, open_secrets, seal_options, seal_secret
 from angarium.operations.writing import edit_subscription, remove_subscription
 
@@ -57,7 +58,7 @@ async def check_bound(context: Context, reach: Reach, written: Subscription) -> 
     number = written.facts.get(_ON)
     if number is None:
         return written
-    async with context.granting:
+    async with context.store.alone(GRANTING):
         grant = await context.store.grant(number)
         app = await context.store.app(grant.app) if grant is not None else None
         if grant is None or app is None:

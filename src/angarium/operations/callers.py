@@ -64,6 +64,11 @@ class Callers:
         for authorization in [shown for shown, key in self._held.items() if project and key.project == project]:
             del self._held[authorization]
 
+    def forget_all(self) -> None:
+        """Take note that another process has changed something: all are read again."""
+        self._forgotten += 1
+        self._held.clear()
+
     def _hold(self, authorization: str, key: ApiKey) -> None:
         self._held[authorization] = key
         if len(self._held) > _HELD_MAX:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from angarium.clock import Clock, Moment
@@ -15,14 +14,19 @@ if TYPE_CHECKING:
     from angarium.store.contract import Store
     from angarium.vault import Vault
 
+# What is read and then written, one at a time in all processes that share a store: names for `Store.alone`.
+STARTING: Final = "start"
+PROJECTS: Final = "projects"
+GRANTING: Final = "grants"
+"""Whoever changes an app or a grant, and the subscriptions that hang on it."""
+RESYNCING: Final = "resyncs"
+"""Whoever starts a job that sends current state, looking whether there is one."""
+SUBS: Final = "subs"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one running server; `since` is when they were put together.
-
-    Whoever changes an app or a grant holds `granting` while reading and writing it; whoever starts a job that sends
-    current state holds `resyncing` while looking whether there is one.
-    """
+    """The parts of one running server; `since` is when they were put together."""
 
     settings: Settings
     clock: Clock
@@ -32,8 +36,6 @@ class Context:
     sender: Sender
     engine: Engine
     since: Moment = field(init=False)
-    granting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
-    resyncing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Note when it was."""

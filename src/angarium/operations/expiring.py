@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from angarium.errors import NotFound
+from angarium.operations.context import GRANTING
 from angarium.operations.grants import end_grant, own_reach
 from angarium.telemetry import ENGINE_FAILED, emit
 
@@ -64,7 +65,7 @@ class Expiry:
                 await asyncio.sleep(PAUSE_S)
 
     async def _end(self, grant: Grant) -> None:
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             present = await self._context.store.grant(grant.number)
             if present is None or present.expires_ms > self._context.clock.now().wall_ms:
                 return  # It was revoked, or its code exchanged, while it was looked for.

@@ -18,6 +18,7 @@ from angarium.errors import FieldError, NotFound
 from angarium.model.registry import ApiKey, App, Grant, Scope
 from angarium.operations.binding import GRANT_PREFIX, bring_up_to_date, remove_all
 from angarium.operations.callers import digest_of
+from angarium.operations.context import GRANTING
 from angarium.operations.reach import Reach, check_tenant
 from angarium.store.contract import Listing, Page
 from angarium.telemetry import GRANT_CHANGED, GRANT_REVOKED, emit
@@ -72,7 +73,7 @@ class Grants:
         scope, permissions = _check_scope(terms.scope), check_permissions(terms.permissions)
         tenant = check_tenant(reach.owner(terms.tenant))
         check_tenant(terms.user, field="user")
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             app = await self._app(reach, terms.app)
             number, now_ms = await self._store.number("grant"), self._context.clock.now().wall_ms
             made = Grant(
@@ -118,7 +119,7 @@ class Grants:
     async def change(self, reach: Reach, id_: str, *, permissions: Sequence[str] | None) -> Granted:
         """Change what a grant's user may do (None: everything): what is matched from now on goes by it."""
         checked = check_permissions(permissions)
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             found = await self.get(reach, id_)
             changed = replace(found, grant=replace(found.grant, permissions=checked))
             # Should this be cut short, the grant must not tell of what its subscriptions do not know.
@@ -131,7 +132,7 @@ class Grants:
 
     async def revoke(self, reach: Reach, id_: str) -> None:
         """End a grant: its token works no more, and its subscriptions go."""
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             found = await self.get(reach, id_)
             await end_grant(self._context, reach, found.grant, reason="it was revoked")
 
@@ -185,7 +186,7 @@ async def grants_of(context: Context, app: App) -> Sequence[Grant]:
 
 
 async def end_grant(context: Context, reach: Reach, grant: Grant, *, reason: str) -> None:
-    """End a grant with its subscriptions; whoever calls holds `Context.granting`."""
+    """End a grant with its subscriptions; whoever calls holds `GRANTING`."""
     await remove_all(context, reach, grant)
     await context.store.delete_grant(grant.number)
     await remove_all(context, reach, grant)  # Who was just subscribing may have come between.

@@ -25,6 +25,7 @@ from angarium.core.granting import read_scope
 from angarium.errors import AngariumError, FieldError, NotFound, SecretKeyWrong
 from angarium.operations.apps import find_app, is_secret_of
 from angarium.operations.callers import digest_of
+from angarium.operations.context import GRANTING
 from angarium.operations.grants import end_grant, grant_of_token, own_reach, tell_changed, with_token
 from angarium.operations.login import login_of
 
@@ -119,7 +120,7 @@ class OAuth:
         if not code:
             raise OAuthError("invalid_request", "the code is missing")
         digest, by = digest_of(code), own_reach(served, app.id)
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             found = await self._store.grant_of(digest)
             if found is None or found.code != digest or found.app != app.number:
                 raise OAuthError("invalid_grant", "the code is unknown or has expired")
@@ -137,7 +138,7 @@ class OAuth:
 
     async def revoke(self, served: Served, app: App, token: str) -> None:
         """End the grant of an app's own token; another token is nothing to it. RFC 7009, section 2.2."""
-        async with self._context.granting:
+        async with self._context.store.alone(GRANTING):
             found = await grant_of_token(self._context, served.project.name, token)
             if found is not None and found.app == app.number:
                 await end_grant(self._context, own_reach(served, app.id), found, reason="its app gave it back")

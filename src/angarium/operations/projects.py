@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from angarium.core.catalogue import Catalogue, check_objects
 from angarium.dialects.registry import dialect as dialect_of
 from angarium.errors import Conflict, FieldError, NotFound
 from angarium.model.registry import JobState, Project
+from angarium.operations.context import PROJECTS
 from angarium.operations.login import shown_settings, with_sealed_login
 from angarium.operations.merging import merge
 from angarium.operations.project_settings import check_settings
@@ -22,6 +22,7 @@ from angarium.telemetry import PROJECT_CHANGED, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from angarium.model.subscription import Subscription
     from angarium.operations.context import Context
@@ -49,7 +50,6 @@ class Projects:
         self._forgotten = forgotten
         self._held: OrderedDict[str, Served] = OrderedDict()
         self._changes = 0
-        self._writing = asyncio.Lock()  # One write at a time, so that no two changes lose each other.
 
     def held(self, name: str) -> Served | None:
         """Return a project if it is in memory."""
@@ -61,10 +61,7 @@ class Projects:
         if held is not None:
             return held
         changes = self._changes
-        project = await self._store.project(name)
-        if project is None:
-            raise NotFound(f"there is no project {name[:80]!r}; PUT /v1/projects/{{project}} makes one")
-        served = _serve(project)
+        served = _serve(await self._read(name))
         if changes == self._changes:  # Else it may have been changed while it was read.
             self._held[name] = served
             if len(self._held) > _HELD_MAX:
@@ -78,7 +75,7 @@ class Projects:
     async def put(self, name: str, asked: Mapping[str, Any], *, by: str) -> tuple[Project, bool]:
         """Create or replace a project; return it, and whether it is new. One that is so already stays as it is."""
         _check_name(name)
-        async with self._writing:
+        async with self._alone():
             return await self._write(name, asked, await self._store.project(name), by)
 
     async def preview(self, name: str, asked: Mapping[str, Any]) -> tuple[Project, bool]:
@@ -89,8 +86,8 @@ class Projects:
 
     async def patch(self, name: str, patch: Mapping[str, Any], *, by: str) -> Project:
         """Merge a change into a project (RFC 7396)."""
-        async with self._writing:
-            present = (await self.find(name)).project
+        async with self._alone():
+            present = await self._read(name)
             document = {
                 "dialect": present.dialect,
                 "objects": present.objects,
@@ -101,8 +98,8 @@ class Projects:
 
     async def delete(self, name: str, *, by: str) -> None:
         """Delete a project with its keys, tenants, jobs and subscriptions; what is logged goes by retention."""
-        async with self._writing:
-            found = await self.find(name)
+        async with self._alone():
+            found = await self._read(name)
             subscriptions = await self._subscriptions(name)
             for job in await self._store.jobs_in(JobState.RUNNING):
                 if job.project == name:
@@ -112,7 +109,17 @@ class Projects:
             self._forgotten(name)
         for subscription in subscriptions:
             await self._context.engine.changed(subscription)
-        emit(PROJECT_CHANGED, project=name, dialect=found.project.dialect, by=by)
+        emit(PROJECT_CHANGED, project=name, dialect=found.dialect, by=by)
+
+    def _alone(self) -> AbstractAsyncContextManager[None]:
+        """Let one write at a time, so that no two changes lose each other."""
+        return self._store.alone(PROJECTS)
+
+    async def _read(self, name: str) -> Project:
+        project = await self._store.project(name)
+        if project is None:
+            raise NotFound(f"there is no project {name[:80]!r}; PUT /v1/projects/{{project}} makes one")
+        return project
 
     async def _write(
         self, name: str, asked: Mapping[str, Any], present: Project | None, by: str
@@ -153,6 +160,11 @@ class Projects:
             after = listing.next
             if after is None:
                 return found
+
+    def forget_all(self) -> None:
+        """Take note that another process has changed something: all are read again."""
+        self._changes += 1
+        self._held.clear()
 
     def _forget(self, name: str) -> None:
         self._changes += 1

@@ -12,6 +12,8 @@ import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from angarium.core.accepting import accept, form_of
 from angarium.core.scopes import Call, check
 from angarium.errors import AngariumError, Busy, FieldError, RateExceeded, StoreAway
@@ -78,6 +80,7 @@ class Publisher:
         self._projects = projects
         self._rates = Rates()
         self._loading: set[asyncio.Task[_Prepared]] = set()
+        self._recounting: set[asyncio.Task[int]] = set()
         self._counts = {"events_accepted_total": 0, "publishes_accepted_total": 0, "publishes_refused_total": 0}
         self.took = Histogram()
         self._gate = Gate[_Prepared](has_room=self._has_room, admit=self._hand_over, refuse=self._refuse)
@@ -113,7 +116,7 @@ class Publisher:
     def close(self) -> None:
         """Refuse whoever waits or still comes; what the store has is answered."""
         self._gate.close()
-        for task in self._loading:
+        for task in (*self._loading, *self._recounting):
             task.cancel()
 
     def figures(self) -> Mapping[str, float]:
@@ -187,11 +190,16 @@ class Publisher:
             began = self._clock.now()
             served = await self._who_and_where(asked, now_ms=began.wall_ms)
             events = _read(asked, served)
-            matched = 0
-            for tenant, its_events in _by_tenant(events).items():
-                subscriptions = await self._engine.subscriptions(asked.project, tenant)
-                matched += subscriptions.matched(its_events)
+            matched = await self._read_matched(asked.project, events)
             return self._prepared(asked, served.project, events, matched, self._clock.now(), done)
+
+    async def _read_matched(self, project: str, events: tuple[Event, ...]) -> int:
+        """Return how many pairs of these events and subscriptions will be sent."""
+        matched = 0
+        for tenant, its_events in _by_tenant(events).items():
+            subscriptions = await self._engine.subscriptions(project, tenant)
+            matched += subscriptions.matched(its_events)
+        return matched
 
     def _go_on(self, done: Callable[[Answer], None], task: asyncio.Task[_Prepared]) -> None:
         self._loading.discard(task)
@@ -228,13 +236,28 @@ class Publisher:
         else:
             if not receipt.is_replay:
                 self._offer(prepared.publish.events, receipt.places)
-            self._answer(prepared, receipt)
+            if receipt.registries and self._engine.is_outdated(receipt.registries):
+                self._recount(prepared, receipt)
+            else:
+                self._answer(prepared, receipt)
 
     def _offer(self, events: tuple[Event, ...], places: tuple[Place, ...]) -> None:
         try:
             self._engine.offer(events, places)
         except Exception as error:  # noqa: BLE001  the events are on disk, where the engine finds them again
             emit(ENGINE_FAILED, part="offer", error=error)
+
+    def _recount(self, prepared: _Prepared, receipt: Receipt) -> None:
+        """Answer what has been accepted once it is known for whom, as another process has changed subscriptions."""
+        publish = prepared.publish
+        task = asyncio.get_running_loop().create_task(self._read_matched(publish.project, publish.events))
+        self._recounting.add(task)
+        task.add_done_callback(partial(self._recounted, prepared, receipt))
+
+    def _recounted(self, prepared: _Prepared, receipt: Receipt, task: asyncio.Task[int]) -> None:
+        self._recounting.discard(task)
+        is_known = not task.cancelled() and task.exception() is None  # Accepted it is all the same.
+        self._answer(prepared, replace(receipt, matched=task.result()) if is_known else receipt)
 
     def _answer(self, prepared: _Prepared, receipt: Receipt) -> None:
         took_s = self._clock.now().mono - prepared.began.mono

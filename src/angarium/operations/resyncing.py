@@ -16,6 +16,7 @@ from angarium.engine.contract import EXPORT, RESYNC
 from angarium.errors import Conflict, FieldError
 from angarium.model.registry import JobState
 from angarium.model.subscription import Rule
+from angarium.operations.context import RESYNCING
 from angarium.operations.examples import check_is_pushed_to
 from angarium.operations.jobs import start_job
 from angarium.operations.objects import check_objects_are_kept
@@ -73,7 +74,7 @@ class Resyncs:
         self, reach: Reach, kind: str, spec: dict[str, Any], subscription: Subscription, *, detail: str = ""
     ) -> Job:
         """Start a job that sends current state, unless one is under way for this subscription (`Conflict`)."""
-        async with self._context.resyncing:
+        async with self._context.store.alone(RESYNCING):
             running = await running_for(self._context, subscription)
             if running is not None:
                 raise Conflict(

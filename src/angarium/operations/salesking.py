@@ -6,7 +6,6 @@ the channel's object to subscribe to it. A sub is a subscription whose `external
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from angarium.core.granting import calls, read_scope
@@ -14,6 +13,7 @@ from angarium.dialects.salesking import ACTIONS
 from angarium.errors import FieldError, Forbidden, NotFound, Unauthorized
 from angarium.model.registry import ApiKey, Grant, Scope
 from angarium.operations.binding import DIALECT, subscriptions_on
+from angarium.operations.context import SUBS
 from angarium.operations.grants import grant_of_token
 from angarium.operations.reach import Reach
 from angarium.operations.subscriptions import Subscriptions
@@ -46,7 +46,6 @@ class Subs:
         self._context = context
         self._store = context.store
         self._subscriptions = Subscriptions(context)
-        self._writing = asyncio.Lock()  # One at a time, so that no two subs are the same.
 
     async def caller(self, served: Served, token: str) -> Grant:
         """Return the grant whose token somebody shows; `Unauthorized` when there is none."""
@@ -78,7 +77,7 @@ class Subs:
         _check_call(grant, "create")
         _check(served, channel, callback_url)
         document = {"url": callback_url, "types": [channel], "dialect": DIALECT, "options": {"grant": grant.id}}
-        async with self._writing:
+        async with self._context.store.alone(SUBS):  # So that no two are the same.
             await self._check_is_only(grant, channel, callback_url)
             try:
                 made = await self._subscriptions.create(_reach(served, grant), document, tenant=grant.tenant)
@@ -91,7 +90,7 @@ class Subs:
     ) -> Subscription:
         """Change a sub's channel or address (None: they stay)."""
         _check_call(grant, "update")
-        async with self._writing:
+        async with self._context.store.alone(SUBS):  # So that no two are the same.
             found = await self._find(grant, id_)
             channel = channel_of(found) if channel is None else channel
             callback_url = found.url if callback_url is None else callback_url

@@ -427,6 +427,12 @@ class Store(Protocol):
 
     async def lane(self, partition: int, subscription: int) -> LaneRow | None: ...
 
+    async def failing(self, project: str) -> Sequence[int]:
+        """Return, ascending, the numbers of a project's subscriptions whose receivers may be failing.
+
+        Those whose lane's row says so, and those of whose lane an open delivery has failed before.
+        """
+
     async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
         """Return all deliveries that are not settled, or those of some partitions; by their keys."""
 

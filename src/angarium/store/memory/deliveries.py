@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from angarium.model.delivery import Open, Settled, State
+from angarium.model.delivery import Open, Origin, Settled, State
 from angarium.store.memory.held import Held, is_within, place_of
 from angarium.store.paging import select, window
 
@@ -50,6 +50,13 @@ class Deliveries(Held):
     async def lane(self, partition: int, subscription: int) -> LaneRow | None:
         """Return a behind lane's row."""
         return self._lanes.get((partition, subscription))
+
+    async def failing(self, project: str) -> Sequence[int]:
+        """Return the subscriptions of a project whose receivers may be failing."""
+        rows = {number for (_, number), row in self._lanes.items() if row.failing_since_ms}
+        failed = (each for each in self._opens.values() if each.attempts and each.origin is Origin.LANE)
+        numbers = rows.union(each.key.subscription for each in failed)
+        return sorted(each for each in numbers if self._owners.get(each, ("", ""))[0] == project)
 
     async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
         """Return all deliveries that are not settled, or those of some partitions."""

@@ -164,4 +164,5 @@ def _answer(plan: _Plan, moved: Mapping[int, Moved]) -> Receipt | KeyReused:
 def _receipt(own: _Own, moved: Mapping[int, Moved]) -> Receipt:
     now_ms = own.publish.now_ms
     places = [Place(partition, moved[partition].before + distance, now_ms) for partition, distance in own.places]
-    return Receipt(tuple(places), own.publish.matched)
+    registries = {place.partition: moved[place.partition].registry for place in places}
+    return Receipt(tuple(places), own.publish.matched, registries=registries)

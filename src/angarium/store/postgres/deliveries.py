@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from angarium.model.delivery import LaneRow, Open, Settled, State
 from angarium.model.event import PARTITIONS
+from angarium.store import bodies
 from angarium.store.contract import DeliveryQuery, Listing, Page
 from angarium.store.paging import cut, select, window
 from angarium.store.postgres.names import NOBODY
@@ -59,6 +60,14 @@ class Deliveries(Packed):
     async def lane(self, partition: int, subscription: int) -> LaneRow | None:
         """Return a behind lane's row."""
         return await self._first(LaneRow, "lane", partition=partition, subscription=subscription)
+
+    async def failing(self, project: str) -> Sequence[int]:
+        """Return the subscriptions of a project whose receivers may be failing."""
+        async with self._reading() as connection:
+            number = await self._scope(connection, project, None)
+            rows = bodies.unpack_all(LaneRow, map(tuple, await run(connection, "lanes_of_project", project=number)))
+            failed = {each for (each,) in await run(connection, "failed_of_project", project=number)}
+        return sorted(failed.union(row.subscription for row in rows if row.failing_since_ms))
 
     async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
         """Return all deliveries that are not settled, or those of some partitions."""

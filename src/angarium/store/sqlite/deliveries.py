@@ -73,6 +73,17 @@ class Deliveries(File):
             lambda connection: bodies.unpack_first(LaneRow, run(connection, "lane", (partition, subscription)))
         )
 
+    async def failing(self, project: str) -> Sequence[int]:
+        """Return the subscriptions of a project whose receivers may be failing."""
+
+        def read(connection: apsw.Connection) -> list[int]:
+            number = value(connection, "project_number", (project,))
+            rows = bodies.unpack_all(LaneRow, run(connection, "lanes_of_project", (number,)))
+            failed = {each for (each,) in run(connection, "failed_of_project", (number,))}
+            return sorted(failed.union(row.subscription for row in rows if row.failing_since_ms))
+
+        return await self._read(read)
+
     async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
         """Return all deliveries that are not settled, or those of some partitions."""
         # The one owner has them all but when it takes up few: so no index is asked for what one more look finds.
