@@ -20,6 +20,7 @@ from string import Template
 from typing import Any, Self
 
 from tests.cluster.processes import children, free_port, kill_at_once, send, start, title
+from tests.cluster.relay import Relay
 from tests.stories.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,11 @@ class Cluster:
         lag = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn()"
         eventually(lambda: not self.sql(lag), told=self.told)
         return f"postgresql://angarium:{PASSWORD}@{self._addresses}/{name}"
+
+    def through(self, dsn: str, relay: Relay) -> str:
+        """Return how to reach a database through a relay to the nodes, in their order."""
+        addresses = ",".join(f"{relay.host}:{port}" for port in relay.ports)
+        return dsn.replace(self._addresses, addresses)
 
     def sql(self, statement: str, *, database: str = "postgres") -> list[str]:
         """Run a statement on the primary, as the superuser; return the rows."""

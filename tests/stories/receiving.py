@@ -27,7 +27,10 @@ _HEAD_MAX = 1 << 20
 
 
 class Received(NamedTuple):
-    """One request as it came; `at_s` is monotonic, `beside` how many others of its hook were not yet answered."""
+    """One request as it came; `at_s` is monotonic, `beside` how many others of its hook were not yet answered.
+
+    `peer` is the address that it came from.
+    """
 
     method: str
     path: str
@@ -35,6 +38,7 @@ class Received(NamedTuple):
     body: bytes
     at_s: float
     beside: int
+    peer: tuple[str, int]
 
     @property
     def id(self) -> str:
@@ -123,14 +127,14 @@ class Hook:
 class Receiver:
     """A listening socket of this process with any number of hooks. `port` 0 takes a free one."""
 
-    def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._hooks: dict[str, Hook] = {}
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="receiver")
         self._thread.start()
-        self._listener = self._run(asyncio.start_server(self._connected, "127.0.0.1", port, ssl=tls, limit=_HEAD_MAX))
+        self._listener = self._run(asyncio.start_server(self._connected, host, port, ssl=tls, limit=_HEAD_MAX))
         self.port: int = self._listener.sockets[0].getsockname()[1]
 
     def hook(self, *, host: str = "127.0.0.1") -> Hook:
@@ -179,7 +183,8 @@ class Receiver:
         if hook is None:
             writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             return True
-        request = Received(method, path, headers, body, time.monotonic(), hook.unanswered)
+        peer = writer.get_extra_info("peername")[:2]
+        request = Received(method, path, headers, body, time.monotonic(), hook.unanswered, peer)
         hook.unanswered += 1
         hook.requests.append(request)
         try:

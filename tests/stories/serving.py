@@ -22,6 +22,9 @@ LOOPBACK = "127.0.0.0/8:1024-65535"
 class Server:
     """One server with its store in a folder; `settings` are those of `ANGARIUM_…`, in lower case."""
 
+    _before: tuple[str, ...] = ()
+    """What its command begins with, where it does not run here."""
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = _free_port()
@@ -37,6 +40,11 @@ class Server:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    def runs(self, program: Path) -> Self:
+        """Run the program that is installed in a folder, not the one that is tested with it."""
+        self._environment["PYTHONPATH"] = str(program)
+        return self
+
     def start(self) -> Self:
         """Start it and wait until it is ready."""
         self._process = self.spawn()
@@ -47,7 +55,7 @@ class Server:
         """Start the program, as often as wanted."""
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "angarium", "serve"],
+                [*self._before, sys.executable, "-m", "angarium", "serve"],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -59,6 +67,12 @@ class Server:
     def is_running(self) -> bool:
         """Say whether its process is there."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Return its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def told(self) -> str:
         """Return the end of what it wrote to its log."""
