@@ -34,14 +34,22 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         dsn = await databases.lend()
         made: Store = PostgresStore(dsn)
         await made.open()
+        await own_all(made)
         yield made
         await made.close()
         await databases.drop(dsn)
         return
     made = STORES[request.param](tmp_path / "angarium.db")
     await made.open()
+    await own_all(made)
     yield made
     await made.close()
+
+
+async def own_all(store: Store) -> None:
+    """Let a store settle: who is alone owns everything."""
+    await store.owner.join()
+    await store.owner.balance()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from angarium.store.postgres import PostgresStore
+from tests.store.conftest import own_all
 from tests.store.databases import Databases
 
 
@@ -29,16 +30,17 @@ async def empty(databases: Databases) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def one(dsn: str) -> AsyncIterator[PostgresStore]:
-    """Open a store."""
+    """Open a store that owns everything."""
     made = PostgresStore(dsn)
     await made.open()
+    await own_all(made)
     yield made
     await made.close()
 
 
 @pytest.fixture
 async def other(dsn: str, one: PostgresStore) -> AsyncIterator[PostgresStore]:
-    """Open the same store as another process does."""
+    """Open the same store as another process does, which owns nothing."""
     made = PostgresStore(dsn)
     await made.open()
     yield made

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from angarium.errors import StoreAway
-from angarium.model.event import Event
+from angarium.model.event import PARTITIONS, Event
 from angarium.store.contract import Settlement
 from angarium.store.postgres import PostgresStore
 from tests.store.values import PARTITION, event, key, publish, settled, subscribe, watermark
@@ -109,6 +109,7 @@ async def test_a_lost_connection_is_told_and_made_anew(
         assert isinstance(answer, StoreAway)
         assert answer.is_unknown == is_unknown
     await one.accept(publish())
+    assert len((await one.owner.balance()).gained) == PARTITIONS
     await one.settle(watermark(2))
     assert await one.heads() == {PARTITION: 2}
     assert await one.watermarks() == {PARTITION: 2}

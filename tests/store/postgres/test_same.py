@@ -16,6 +16,7 @@ from hypothesis.stateful import initialize
 
 from angarium.store.postgres import PostgresStore
 from tests.store import test_machine
+from tests.store.conftest import own_all
 from tests.store.databases import Databases
 
 END_OTHERS = """
@@ -42,8 +43,12 @@ class PostgresStores(test_machine.Stores):
         self.open()
 
     def open(self) -> None:
+        self.loop.run_until_complete(self._open())
+
+    async def _open(self) -> None:
         self.other = PostgresStore(self.dsn)
-        self.loop.run_until_complete(self.other.open())
+        await self.other.open()
+        await own_all(self.other)
 
     def bounded(self, limit: int) -> int:
         """Leave no choice: this store folds and drops partition by partition, not in the order of all commits."""
@@ -60,8 +65,7 @@ class PostgresStores(test_machine.Stores):
         await connection.close()
         await asyncio.sleep(0.01)
         await self.other.close()
-        self.other = PostgresStore(self.dsn)
-        await self.other.open()
+        await self._open()
 
     def teardown(self) -> None:
         self.loop.run_until_complete(self.other.close())

@@ -21,7 +21,7 @@ class Apps(Packed):
 
     async def put_app(self, app: App) -> None:
         """Create or replace an app."""
-        await self._run("put_app", number=app.number, project=app.project.encode(), body=bodies.pack(app))
+        await self._alter("put_app", number=app.number, project=app.project.encode(), body=bodies.pack(app))
 
     async def app(self, number: int) -> App | None:
         """Return an app."""
@@ -37,13 +37,15 @@ class Apps(Packed):
 
         async def delete(transaction: Transaction) -> bool:
             await run(transaction.connection, "delete_grants_of", app=number)
-            return await value(transaction.connection, "delete_app", number=number) is not None
+            is_gone = await value(transaction.connection, "delete_app", number=number) is not None
+            await transaction.count_change()
+            return is_gone
 
         return await self._change(delete)
 
     async def put_grant(self, grant: Grant) -> None:
         """Create or replace a grant."""
-        await self._run(
+        await self._alter(
             "put_grant",
             number=grant.number,
             project=grant.project.encode(),
@@ -77,7 +79,7 @@ class Apps(Packed):
 
     async def delete_grant(self, number: int) -> bool:
         """Delete a grant."""
-        return await self._delete("delete_grant", number)
+        return await self._alter("delete_grant", number=number)
 
     async def take_once(self, name: str, *, now_ms: int, until_ms: int) -> bool:
         """Take a word that may be used once."""

@@ -11,12 +11,15 @@ from asyncpg.connect_utils import SessionAttribute
 
 from angarium.errors import StoreAway, StoreDamaged
 from angarium.store.postgres.reaching import reach
+from angarium.store.postgres.statements import RAN
 
 if TYPE_CHECKING:
     from angarium.store.postgres.statements import Connection
 
 CONNECT_S = 10.0
 """How long the server may take to let us in."""
+CLOSE_S = 2.0
+"""How long a connection may take to say good-bye."""
 COMMAND_S = 60.0
 """How long it may take to answer."""
 COMMIT_S = 10.0
@@ -38,12 +41,12 @@ _SETTINGS = {
 }
 _OPTIONS: Mapping[str, Any] = {  # Any: asyncpg's many arguments, each of its own type
     "timeout": CONNECT_S,
-    "server_settings": _SETTINGS,
     "target_session_attrs": SessionAttribute.read_write,
     # All that there are stay prepared.
     "statement_cache_size": 500,
     "max_cached_statement_lifetime": 0,
 }
+_NOTHING_ELSE: Mapping[str, str] = {}
 _CANCELLED_WAIT = "01000"
 _AWAY = (
     OSError,
@@ -67,25 +70,30 @@ _AWAY = (
 _DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 
 
-async def connect(dsn: str, *, command_s: float = COMMAND_S) -> asyncpg.Connection:
+async def connect(
+    dsn: str, *, command_s: float = COMMAND_S, settings: Mapping[str, str] = _NOTHING_ELSE
+) -> asyncpg.Connection:
     """Open a connection to the primary among a DSN's servers; `StoreAway` when it cannot be reached."""
+    options = {**_OPTIONS, "server_settings": {**_SETTINGS, **settings}}
 
     async def one(server: str) -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(server, command_timeout=command_s, **_OPTIONS)
+            return await asyncpg.connect(server, command_timeout=command_s, **options)
         except _AWAY as error:
             raise translated(error) from error
 
     return await reach(dsn, one, drop=asyncpg.Connection.terminate)
 
 
-async def connect_pool(dsn: str, *, size: int) -> asyncpg.Pool:
-    """Open some connections that reads and changes of the registry share."""
+async def connect_pool(
+    dsn: str, *, size: int, least: int = 1, settings: Mapping[str, str] = _NOTHING_ELSE
+) -> asyncpg.Pool:
+    """Open some connections to be shared, at least so many at once."""
 
     async def one(*_: object, **__: object) -> asyncpg.Connection:
-        return await connect(dsn)
+        return await connect(dsn, settings=settings)
 
-    return await asyncpg.create_pool(dsn, min_size=1, max_size=size, connect=one, reset=_reset)
+    return await asyncpg.create_pool(dsn, min_size=least, max_size=size, connect=one, reset=_reset)
 
 
 async def _reset(connection: asyncpg.Connection) -> None:
@@ -108,6 +116,7 @@ async def committing(connection: Connection) -> AsyncIterator[None]:
     """Run what is inside in a transaction; what fails in it has written nothing, a failing commit perhaps has."""
     with writing():
         await connection.execute("BEGIN")
+        RAN["BEGIN"] += 1
     try:
         with writing():
             yield
@@ -116,6 +125,7 @@ async def committing(connection: Connection) -> AsyncIterator[None]:
         raise
     with writing(connection) as checked:
         await connection.execute("COMMIT")
+        RAN["COMMIT"] += 1
     checked()
 
 

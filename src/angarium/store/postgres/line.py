@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import asyncpg
 
 from angarium.errors import StoreAway
 from angarium.store.postgres.appending import Moved
-from angarium.store.postgres.connection import COMMIT_S, connect
+from angarium.store.postgres.connection import CLOSE_S, COMMIT_S, connect
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -30,8 +30,6 @@ WAITS_S = 0.001
 """How long a line waits for more at a time."""
 WAITS = 3
 """How often it does, under load."""
-CLOSE_S = 2.0
-"""How long a connection may take to say good-bye."""
 
 
 class Written(NamedTuple):
@@ -41,19 +39,61 @@ class Written(NamedTuple):
     moved: Mapping[int, Moved] = {}
 
 
+class Link(Protocol):
+    """A connection that a line writes on."""
+
+    def lend(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend it for one group. One on which a group's end is unknown is given up."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
+class Lasting:
+    """A connection that is made anew whenever it is lost."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Connection | None = None
+
+    async def open(self) -> None:
+        """Connect."""
+        self._connection = await connect(self._dsn, command_s=COMMIT_S)
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """Lend it."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = None
+            await self.open()
+        assert self._connection
+        try:
+            yield self._connection
+        except StoreAway as error:
+            if error.is_unknown:
+                self._connection.terminate()  # Whether it is still the primary that is at its end is unknown too.
+            raise
+
+    async def close(self) -> None:
+        """Let go of it."""
+        if self._connection is not None:
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._connection.close(timeout=CLOSE_S)
+
+
 class Line(Generic[W]):
     """Works that wait to be written, and the task that writes them."""
 
     def __init__(
         self,
-        dsn: str,
+        link: Link,
         write: Callable[[Connection, Sequence[W]], Awaitable[Written]],
         told: Callable[[Mapping[int, Moved]], None],
         *,
         weigh: Callable[[W], int],
         weight_max: int,
     ) -> None:
-        self._dsn = dsn
+        self._link = link
         self._write = write
         self._told = told
         self._weigh = weigh
@@ -61,12 +101,10 @@ class Line(Generic[W]):
         self._waiting: deque[tuple[W, Future[Any]]] = deque()
         self._has_work = asyncio.Event()
         self._is_closing = False
-        self._connection: Connection | None = None
         self._last_size = 0
 
-    async def open(self) -> None:
-        """Connect, and begin to write."""
-        self._connection = await connect(self._dsn, command_s=COMMIT_S)
+    def open(self) -> None:
+        """Begin to write."""
         self._task = asyncio.create_task(self._run(), name="angarium-line")
 
     async def close(self) -> None:
@@ -74,9 +112,7 @@ class Line(Generic[W]):
         self._is_closing = True
         self._has_work.set()
         await self._task
-        if self._connection is not None:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._connection.close(timeout=CLOSE_S)
+        await self._link.close()
 
     def put(self, work: W) -> Future[Any]:
         """Have something written; the future has its answer."""
@@ -88,6 +124,11 @@ class Line(Generic[W]):
             self._has_work.set()
         return future
 
+    def refuse(self, error: StoreAway) -> None:
+        """Tell all that wait that they are not written."""
+        waiting, self._waiting = self._waiting, deque()
+        self._tell([future for _, future in waiting], Written([error] * len(waiting)))
+
     async def _run(self) -> None:
         while self._waiting or not self._is_closing:
             if not self._waiting:
@@ -96,9 +137,9 @@ class Line(Generic[W]):
                 await self._has_work.wait()
                 continue
             await self._gather()
-            group = self._take()
-            self._last_size = len(group)
-            await self._commit(group)
+            if group := self._take():  # All may have been refused meanwhile.
+                self._last_size = len(group)
+                await self._commit(group)
 
     async def _gather(self) -> None:
         """Wait a little for as many as came last time, while they keep coming."""
@@ -123,10 +164,9 @@ class Line(Generic[W]):
         """Write a group in one transaction; when that fails for a reason of its own, each part in one of its own."""
         works, futures = [work for work, _ in group], [future for _, future in group]
         try:
-            written = await self._write(await self._connected(), works)
+            async with self._link.lend() as connection:
+                written = await self._write(connection, works)
         except StoreAway as error:
-            if error.is_unknown and self._connection is not None:
-                self._connection.terminate()  # Whether it is still the primary that is at its end is unknown too.
             self._tell(futures, Written([error] * len(group)))
         except Exception as error:  # noqa: BLE001  whatever one part's fault is, the others are not to suffer from it
             if len(group) == 1:
@@ -136,12 +176,6 @@ class Line(Generic[W]):
                     await self._commit([each])
         else:
             self._tell(futures, written)
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = None
-            self._connection = await connect(self._dsn, command_s=COMMIT_S)
-        return self._connection
 
     def _tell(self, futures: Sequence[Future[Any]], written: Written) -> None:
         for future, answer in zip(futures, written.answers, strict=True):

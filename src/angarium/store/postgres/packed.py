@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from angarium.store.contract import Listing
     from angarium.store.paging import Cursor, Window
     from angarium.store.postgres.statements import Connection
+    from angarium.store.postgres.transaction import Transaction
 
 T = TypeVar("T", bound=Struct)
 
@@ -32,9 +33,15 @@ class Packed(Server):
         async with self._reading() as connection:
             await run(connection, name, **values)
 
-    async def _delete(self, name: str, number: int) -> bool:
-        async with self._reading() as connection:
-            return await value(connection, name, number=number) is not None
+    async def _alter(self, name: str, /, **values: Any) -> bool:  # noqa: ANN401  the block says what
+        """Change what all processes remember; say whether the block returned a row."""
+
+        async def alter(transaction: Transaction) -> bool:
+            found = bool(await run(transaction.connection, name, **values))
+            await transaction.count_change()
+            return found
+
+        return await self._change(alter)
 
     async def _first(self, kind: type[T], name: str, /, **values: Any) -> T | None:  # noqa: ANN401  the block says what
         async with self._reading() as connection:

@@ -1,6 +1,6 @@
 -- What the PostgreSQL store asks, by name. `:name` is a value that the caller names so. A block with {order} is loaded
 -- twice, as `name_down` (newest first) and `name_up`; one with {scope} for each of project, tenant and subscription, as
--- `name_project` and so on. Whatever is written many at a time comes as arrays, one for each column.
+-- `name_project` and so on; `WITH …, {settle}` goes on as the block of that name does after its own WITH. Whatever is written many at a time comes as arrays, one for each column.
 
 -- version --
 -- Return which server this is.
@@ -46,6 +46,56 @@ INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDA
 -- Give out the next number of a kind.
 INSERT INTO number (kind, given) VALUES (:kind, 1)
 ON CONFLICT (kind) DO UPDATE SET given = number.given + 1 RETURNING given
+
+-- sharing --
+-- Return who shares: workers' slots and owned partitions, and which of them are ours. A lock's numbers are shown unsigned.
+SELECT NOT is_partition AS is_slot, l.objid::bigint::integer AS number, l.pid = pg_backend_pid() AS is_own
+FROM (
+    VALUES (false, hashtext('angarium worker ' || current_schema())),
+        (true, hashtext('angarium partition ' || current_schema()))
+) AS ours (is_partition, class)
+JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+    AND l.classid::bigint = ours.class::bigint & 4294967295
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- take_slot --
+-- Be counted among the workers, if nobody has this slot.
+SELECT pg_try_advisory_lock(hashtext('angarium worker ' || current_schema()), :slot)
+
+-- release_slot --
+-- Be counted no more.
+SELECT pg_advisory_unlock(hashtext('angarium worker ' || current_schema()), :slot)
+
+-- claim --
+-- Own those partitions that nobody owns, and commit something, which only the primary can; return the partitions.
+SELECT coalesce(array_agg(claimed."partition"), '{}') AS claimed,
+    (SELECT pg_logical_emit_message(true, 'angarium', ''::text)) AS said
+FROM (
+    SELECT "partition" FROM unnest(:partitions::integer[]) AS wanted ("partition")
+    WHERE pg_try_advisory_lock(hashtext('angarium partition ' || current_schema()), "partition")
+) AS claimed
+
+-- release --
+-- Own some partitions no more.
+SELECT pg_advisory_unlock(hashtext('angarium partition ' || current_schema()), "partition")
+FROM unnest(:partitions::integer[]) AS released ("partition")
+
+-- lock_name --
+-- Wait until nobody else holds a name.
+SELECT pg_advisory_lock(hashtextextended(current_schema() || ' ' || :name::text, 0))
+
+-- unlock_name --
+-- Hold a name no more.
+SELECT pg_advisory_unlock(hashtextextended(current_schema() || ' ' || :name::text, 0))
+
+-- count_change --
+-- Count a change of what all processes remember: by connection, so that changes do not wait for each other.
+INSERT INTO number (kind, given) VALUES ('change ' || pg_backend_pid() % 64, 1)
+ON CONFLICT (kind) DO UPDATE SET given = number.given + 1 RETURNING kind, given
+
+-- changes --
+-- Return the counts of changes.
+SELECT kind, given FROM number WHERE kind LIKE 'change %'
 
 -- notify --
 -- Tell other processes which partitions have moved.
@@ -484,49 +534,52 @@ INSERT INTO progress ("partition", watermark)
 SELECT * FROM unnest(:moved::smallint[], :watermarks::bigint[]) AS moved ("partition", watermark) ORDER BY "partition"
 ON CONFLICT ("partition") DO UPDATE SET watermark = excluded.watermark
 
--- write_opens --
--- Write or replace open deliveries, and what they settle besides their last events.
-WITH joined AS (
-    INSERT INTO member ("partition", "offset", last_offset, subscription, last_ms)
+-- flush --
+-- Write what `settle` writes, and besides which open deliveries are closed or written, which behind lanes are gone or
+-- written, and failed attempts. What stands first here is done last: rows are locked in the order of who removes a
+-- subscription, its open deliveries before its lane.
+WITH tried AS (
+    INSERT INTO attempt ("partition", last_offset, subscription, last_ms, number, at_ms, body)
     SELECT * FROM unnest(
-        :member_partition::smallint[], :member_offset::bigint[], :member_last_offset::bigint[],
-        :member_subscription::bigint[], :member_last_ms::bigint[]
+        :attempt_partition::smallint[], :attempt_last_offset::bigint[], :attempt_subscription::bigint[],
+        :attempt_last_ms::bigint[], :attempt_number::integer[], :attempt_at_ms::bigint[], :attempt_body::bytea[]
     )
-    ON CONFLICT DO NOTHING
-)
-INSERT INTO open ("partition", last_offset, subscription, last_ms, project, tenant, origin, first_offset, record)
-SELECT * FROM unnest(
-    :partition::smallint[], :last_offset::bigint[], :subscription::bigint[], :last_ms::bigint[], :project::bigint[],
-    :tenant::bigint[], :origin::smallint[], :first_offset::bigint[], :record::bytea[]
-)
-ON CONFLICT ("partition", last_offset, subscription, last_ms) DO UPDATE SET origin = excluded.origin,
-    first_offset = excluded.first_offset, record = excluded.record
-
--- close --
--- Delete open deliveries.
-DELETE FROM open USING unnest(
-    :partition::smallint[], :last_offset::bigint[], :subscription::bigint[], :last_ms::bigint[]
-) AS given ("partition", last_offset, subscription, last_ms)
-WHERE open."partition" = given."partition" AND open.last_offset = given.last_offset
-    AND open.subscription = given.subscription AND open.last_ms = given.last_ms
-
--- put_lanes --
--- Write or replace behind lanes' rows.
-INSERT INTO lane ("partition", subscription, "cursor", body)
-SELECT * FROM unnest(:partition::smallint[], :subscription::bigint[], :cursor::bigint[], :body::bytea[])
-ON CONFLICT ("partition", subscription) DO UPDATE SET "cursor" = excluded."cursor", body = excluded.body
-
--- delete_lanes --
--- Delete behind lanes' rows.
-DELETE FROM lane USING unnest(:partition::smallint[], :subscription::bigint[]) AS given ("partition", subscription)
-WHERE lane."partition" = given."partition" AND lane.subscription = given.subscription
+    ON CONFLICT ("partition", last_offset, subscription, last_ms, number) DO UPDATE SET at_ms = excluded.at_ms,
+        body = excluded.body
+), behind AS (
+    INSERT INTO lane ("partition", subscription, "cursor", body)
+    SELECT * FROM unnest(
+        :lane_partition::smallint[], :lane_subscription::bigint[], :lane_cursor::bigint[], :lane_body::bytea[]
+    )
+    ON CONFLICT ("partition", subscription) DO UPDATE SET "cursor" = excluded."cursor", body = excluded.body
+), gone AS (
+    DELETE FROM lane USING unnest(:gone_partition::smallint[], :gone_subscription::bigint[])
+        AS given ("partition", subscription)
+    WHERE lane."partition" = given."partition" AND lane.subscription = given.subscription
+), opened AS (
+    INSERT INTO open ("partition", last_offset, subscription, last_ms, project, tenant, origin, first_offset, record)
+    SELECT * FROM unnest(
+        :opened_partition::smallint[], :opened_last_offset::bigint[], :opened_subscription::bigint[],
+        :opened_last_ms::bigint[], :opened_project::bigint[], :opened_tenant::bigint[], :opened_origin::smallint[],
+        :opened_first_offset::bigint[], :opened_record::bytea[]
+    )
+    ON CONFLICT ("partition", last_offset, subscription, last_ms) DO UPDATE SET origin = excluded.origin,
+        first_offset = excluded.first_offset, record = excluded.record
+), closed AS (
+    DELETE FROM open USING unnest(
+        :closed_partition::smallint[], :closed_last_offset::bigint[], :closed_subscription::bigint[],
+        :closed_last_ms::bigint[]
+    ) AS given ("partition", last_offset, subscription, last_ms)
+    WHERE open."partition" = given."partition" AND open.last_offset = given.last_offset
+        AND open.subscription = given.subscription AND open.last_ms = given.last_ms
+), {settle}
 
 -- add_attempts --
 -- Write failed attempts.
 INSERT INTO attempt ("partition", last_offset, subscription, last_ms, number, at_ms, body)
 SELECT * FROM unnest(
-    :partition::smallint[], :last_offset::bigint[], :subscription::bigint[], :last_ms::bigint[], :number::integer[],
-    :at_ms::bigint[], :body::bytea[]
+    :attempt_partition::smallint[], :attempt_last_offset::bigint[], :attempt_subscription::bigint[],
+    :attempt_last_ms::bigint[], :attempt_number::integer[], :attempt_at_ms::bigint[], :attempt_body::bytea[]
 )
 ON CONFLICT ("partition", last_offset, subscription, last_ms, number) DO UPDATE SET at_ms = excluded.at_ms,
     body = excluded.body
@@ -563,17 +616,6 @@ SELECT "partition", watermark FROM progress WHERE watermark > 0 ORDER BY "partit
 -- lanes --
 -- Return the rows of partitions' behind lanes.
 SELECT body FROM lane WHERE "partition" = ANY(:partitions::smallint[]) ORDER BY "partition", subscription
-
--- lanes_of_project --
--- Return the rows of a project's behind lanes.
-SELECT l.body FROM lane AS l JOIN owner AS o ON o.subscription = l.subscription WHERE o.project = :project
-
--- failed_of_project --
--- Return the subscriptions of a project of whose lanes an open delivery has failed before.
-SELECT DISTINCT o.subscription FROM open AS o WHERE o.project = :project AND o.origin = 0 AND EXISTS (
-    SELECT 1 FROM attempt AS a WHERE a."partition" = o."partition" AND a.last_offset = o.last_offset
-        AND a.subscription = o.subscription AND a.last_ms = o.last_ms
-)
 
 -- lane --
 -- Return a behind lane's row.

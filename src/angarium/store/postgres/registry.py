@@ -71,6 +71,7 @@ class Registry(Folding):
                 body=bodies.pack(project),
                 keeps_objects=project.keeps_objects,
             )
+            await transaction.count_change()
             return stored["created_ms"] is None
 
         return await self._change(put)
@@ -94,6 +95,7 @@ class Registry(Folding):
             stored = await first(transaction.connection, "lock_project", name=name.encode())
             assert stored
             await _delete_project(transaction, name.encode(), stored["number"])
+            await transaction.count_change()
 
         await self._change(delete)
 
@@ -107,6 +109,7 @@ class Registry(Folding):
             created_ms = await value(transaction.connection, "lock_tenant", number=number)
             given = {"number": number, "created_ms": tenant.created_ms, "body": bodies.pack(tenant)}
             await run(transaction.connection, "put_tenant", **given)
+            await transaction.count_change()
             return created_ms is None
 
         return await self._change(put)
@@ -132,7 +135,7 @@ class Registry(Folding):
     async def put_key(self, key: ApiKey) -> None:
         """Create or replace an API key."""
         given = {"number": key.number, "digest": key.digest, "project": key.project.encode(), "body": bodies.pack(key)}
-        await self._run("put_key", **given)
+        await self._alter("put_key", **given)
 
     async def key_of(self, digest: bytes) -> ApiKey | None:
         """Return the API key with this digest."""
@@ -149,7 +152,7 @@ class Registry(Folding):
 
     async def delete_key(self, number: int) -> bool:
         """Delete an API key."""
-        return await self._delete("delete_key", number)
+        return await self._alter("delete_key", number=number)
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 
 from angarium.core.partitioning import partition_of
-from angarium.errors import StoreAway
+from angarium.errors import OwnershipLost, StoreAway
 from angarium.store.contract import Publish, Receipt, Settlement
-from angarium.store.owning import Alone, SoleOwner
 from angarium.store.postgres.accepting import accept_all
 from angarium.store.postgres.connection import committing, connect, connect_pool, writing
-from angarium.store.postgres.line import Line, Written
+from angarium.store.postgres.excluding import Excluding
+from angarium.store.postgres.fencing import Session, boottime
+from angarium.store.postgres.line import Lasting, Line, Written
 from angarium.store.postgres.migrating import admit, migrate
 from angarium.store.postgres.names import Names
+from angarium.store.postgres.owning import SharingOwner
 from angarium.store.postgres.settling import settle_all, weigh
 from angarium.store.postgres.statements import load_migrations
 from angarium.store.postgres.transaction import Transaction
-from angarium.store.postgres.waking import Waker
+from angarium.store.postgres.waking import Listeners, Waker
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -47,15 +49,22 @@ TRIES = 3
 class Server:
     """A store's connections while it is open, and what the event loop knows of it."""
 
-    def __init__(self, dsn: str, *, committers: int = COMMITTERS, readers: int = READERS) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        committers: int = COMMITTERS,
+        readers: int = READERS,
+        now: Callable[[], float] = boottime,
+    ) -> None:
         self._dsn = dsn
         self._readers = readers
         self._committer_count = committers
-        self._woken: list[Callable[[Mapping[int, int]], None]] = []
-        self._raised: list[Callable[[Collection[int]], None]] = []
-        self._changed: list[Callable[[], None]] = []
-        self._owner = SoleOwner()
-        self._alone = Alone()
+        self._listeners = Listeners()
+        self._session = Session(dsn, now=now)
+        self._owner = SharingOwner(self._session, self._flushed)
+        self._session.when_ended(self._refuse)
+        self._excluding = Excluding(dsn)
         self._is_open = False
 
     async def open(self) -> None:
@@ -65,23 +74,23 @@ class Server:
         """
         await self._prepare()
         self._names = Names()
-        self._waker = Waker(self._dsn)
-        for woken in self._woken:
-            self._waker.listen(woken)
-        self._committers = [self._committer() for _ in range(self._committer_count)]
+        self._waker = Waker(self._dsn, self._listeners)
         self._settler: Line[Settlement] = Line(
-            self._dsn, self._settle, self._waker.told, weigh=weigh, weight_max=ROWS_MAX
+            self._session, self._settle, self._waker.told, weigh=weigh, weight_max=ROWS_MAX
         )
+        self._committers: list[Line[Publish]] = []
         async with AsyncExitStack() as opened:  # What was opened last is closed first.
             await self._waker.open()
             opened.push_async_callback(self._waker.close)
             self._pool = await connect_pool(self._dsn, size=self._readers)
             opened.push_async_callback(self._pool.close)
-            await self._settler.open()
+            await self._excluding.open()
+            opened.push_async_callback(self._excluding.close)
+            self._settler.open()
             opened.push_async_callback(self._settler.close)
-            for committer in self._committers:
-                await committer.open()
-                opened.push_async_callback(committer.close)
+            for _ in range(self._committer_count):
+                self._committers.append(await self._committer())
+                opened.push_async_callback(self._committers[-1].close)
             self._opened = opened.pop_all()
         self._is_open = True
 
@@ -102,26 +111,24 @@ class Server:
 
     def listen(self, woken: Callable[[Mapping[int, int]], None]) -> None:
         """Call `woken` with partitions that have moved, and their heads."""
-        self._woken.append(woken)
-        if self._is_open:
-            self._waker.listen(woken)
+        self._listeners.woken.append(woken)
 
     def listen_registry(self, raised: Callable[[Collection[int]], None]) -> None:
         """Call `raised` with partitions whose registry counter has grown."""
-        self._raised.append(raised)
+        self._listeners.raised.append(raised)
 
     def listen_changes(self, changed: Callable[[], None]) -> None:
         """Call `changed` when another process has changed what all remember."""
-        self._changed.append(changed)
+        self._listeners.changed.append(changed)
 
     @property
-    def owner(self) -> SoleOwner:
+    def owner(self) -> SharingOwner:
         """Return this process's share of the partitions."""
         return self._owner
 
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Keep all others from being inside of `alone` with the same name."""
-        return self._alone.hold(name)
+        return self._excluding.hold(name)
 
     def accept(self, publish: Publish) -> Future[Receipt]:
         """Append a publish's events, or answer what its key answered before."""
@@ -132,21 +139,31 @@ class Server:
         """Write one flush, grouped with others that wait."""
         return self._settler.put(settlement)
 
-    def _committer(self) -> Line[Publish]:
-        return Line(
-            self._dsn,
-            self._accept,
-            self._waker.told,
-            weigh=_weigh,
-            weight_max=WEIGHT_MAX,
-        )
+    async def _flushed(self) -> None:
+        """Wait until what was to be settled by now is."""
+        await self._settler.put(Settlement())
+
+    def _refuse(self) -> None:
+        if self._is_open:
+            self._settler.refuse(OwnershipLost("all partitions were lost before this was written; drop them"))
+
+    async def _committer(self) -> Line[Publish]:
+        link = Lasting(self._dsn)
+        await link.open()
+        made = Line(link, self._accept, self._waker.told, weigh=_weigh, weight_max=WEIGHT_MAX)
+        made.open()
+        return made
 
     async def _accept(self, connection: Connection, publishes: Sequence[Publish]) -> Written:
         return await accept_all(connection, self._names, publishes)
 
     async def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> Written:
-        await settle_all(connection, self._names, settlements)
-        return Written([None] * len(settlements))
+        began_at = self._session.now()
+        answers = [self._owner.refusal(settlement) for settlement in settlements]
+        owned = [each for each, refusal in zip(settlements, answers, strict=True) if refusal is None]
+        if await _insisting(lambda: settle_all(connection, self._names, owned)):
+            self._session.acknowledged(began_at)
+        return Written(answers)
 
     # -- for the other parts ----------------------------------------------------------------------------------------
 
@@ -161,13 +178,7 @@ class Server:
 
     async def _change(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run something in a transaction, and tell who listens; it may be run again when it and another collided."""
-        for tries_left in reversed(range(TRIES)):
-            try:
-                return await self._change_once(run)
-            except _COLLIDED as error:
-                if not tries_left:
-                    raise StoreAway(f"others changed the same at once, {TRIES} times ({error}); try again") from error
-        raise AssertionError
+        return await _insisting(lambda: self._change_once(run))
 
     async def _change_once(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self._reading() as connection:
@@ -176,7 +187,20 @@ class Server:
                 answer = await run(transaction)
         if transaction.moved:
             self._waker.told(transaction.moved)
+        if transaction.change:
+            self._waker.changed(transaction.change)
         return answer
+
+
+async def _insisting(run: Callable[[], Awaitable[T]]) -> T:
+    """Run something until it does not collide with what others do."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return await run()
+        except _COLLIDED as error:
+            if not tries_left:
+                raise StoreAway(f"others changed the same at once, {TRIES} times ({error}); try again") from error
+    raise AssertionError
 
 
 def _weigh(publish: Publish) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?<!:):([a-z]\w*)")
 
 
+_JOINED = re.compile(r"\{(\w+)\}")
+
+
 class Statement(Struct, frozen=True):
     """A block as the server takes it, and the names of its values in their order."""
 
@@ -30,7 +34,8 @@ class Statement(Struct, frozen=True):
 
 def _statement(sql: str) -> Statement:
     """Number the values that a block names, each once."""
-    said = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
+    said = _JOINED.sub(lambda found: BLOCKS[found[1]].partition("WITH ")[2], sql)
+    said = "\n".join(line for line in said.splitlines() if not line.startswith("--"))
     names = tuple(dict.fromkeys(_NAME.findall(said)))
     numbers = {name: number for number, name in enumerate(names, start=1)}
     return Statement(_NAME.sub(lambda found: f"${numbers[found[1]]}", said), names)
@@ -44,19 +49,25 @@ def load_migrations() -> tuple[texts.Migration, ...]:
 async def run(connection: Connection, name: str, /, **values: Any) -> list[Record]:  # noqa: ANN401  the block says what
     """Run a block with the values that it names, and perhaps others; return its rows."""
     statement = SQL[name]
+    RAN[name] += 1
     return await connection.fetch(statement.sql, *[values[each] for each in statement.names])
 
 
 async def first(connection: Connection, name: str, /, **values: Any) -> Record | None:  # noqa: ANN401  the block says what
     """Run a block; return its first row, None when there is none."""
     statement = SQL[name]
+    RAN[name] += 1
     return await connection.fetchrow(statement.sql, *[values[each] for each in statement.names])
 
 
 async def value(connection: Connection, name: str, /, **values: Any) -> Any:  # noqa: ANN401  the block says what
     """Run a block; return the one value of its first row, None when there is no row."""
     statement = SQL[name]
+    RAN[name] += 1
     return await connection.fetchval(statement.sql, *[values[each] for each in statement.names])
 
 
-SQL: Mapping[str, Statement] = {name: _statement(sql) for name, sql in texts.load_blocks(__package__)}
+BLOCKS: Mapping[str, str] = dict(texts.load_blocks(__package__))
+SQL: Mapping[str, Statement] = {name: _statement(sql) for name, sql in BLOCKS.items()}
+RAN: Counter[str] = Counter()
+"""How often each block was run, and transactions were begun and committed."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from angarium.model.event import Entry, Place
 from angarium.store.postgres.appending import Batch, Moved
-from angarium.store.postgres.statements import run, value
+from angarium.store.postgres.statements import first, run, value
+from angarium.store.postgres.waking import Change
 from angarium.store.rows import entry_columns
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """A transaction that is being made, and which partitions it has moved."""
+    """A transaction that is being made, and what it has moved."""
 
     def __init__(self, connection: Connection, names: Names) -> None:
         self.connection = connection
         self.names = names
         self.moved: dict[int, Moved] = {}
+        self.change: Change | None = None
 
     async def lock(self, partitions: Iterable[int]) -> dict[int, int]:
         """Hold partitions, all that this transaction will need; return their heads."""
@@ -40,6 +42,12 @@ class Transaction:
         """Raise the registry counter of a partition that is held."""
         head, registry = self.head(partition), await value(self.connection, "touch", partition=partition)
         self.moved[partition] = Moved(head, head, registry)
+
+    async def count_change(self) -> None:
+        """Let all processes know of a change of what they remember; to be called last, and once."""
+        row = await first(self.connection, "count_change")
+        assert row
+        self.change = Change(*row)
 
     async def append(self, entries: Sequence[Entry], numbers: Sequence[Numbers]) -> list[Place]:
         """Append entries that are no published events, each with its owner's numbers."""

@@ -1,47 +1,92 @@
-"""Tell who listens which partitions have moved: by this process's commits at once, by others' soon after.
+"""Tell who listens what has moved: by this process's commits at once, by others' soon after.
+
+What moves is a partition's log, its registry, and what all processes remember (keys and the like), whose changes are
+counted.
 
 Other processes are told by NOTIFY, on a connection of its own and never in the transaction that moved them, where it
 would make commits wait for each other; some times a second at most. It only shortens waits: whatever gets lost is
-found by looking once a second.
+found by looking twice a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 import asyncpg
 
 from angarium.errors import StoreAway
 from angarium.store.postgres.appending import Moved
-from angarium.store.postgres.connection import connect, translated
+from angarium.store.postgres.connection import CLOSE_S, connect, translated
 from angarium.store.postgres.statements import run
 
 if TYPE_CHECKING:
     from asyncpg import Connection
     from asyncpg.pool import PoolConnectionProxy
 
+P = ParamSpec("P")
+
 CHANNEL = "angarium_moved"
 RESTS_S = 0.05
 """How long other processes are not told again."""
-LOOKS_S = 1.0
+LOOKS_S = 0.5
 """After how long somebody looks, whether told or not."""
+CHANGED = "changed"
+"""What is told when the count of changes has moved: whoever hears it looks."""
 
 Woken = Callable[[Mapping[int, int]], None]
+Raised = Callable[[Collection[int]], None]
+Changed = Callable[[], None]
+
+
+class Change(NamedTuple):
+    """Which count a change has raised, and to what."""
+
+    kind: str
+    given: int
+
+
+class Listeners:
+    """Who is to be told of what."""
+
+    def __init__(self) -> None:
+        self.woken: list[Woken] = []
+        self.raised: list[Raised] = []
+        self.changed: list[Changed] = []
+
+    def tell(self, heads: Mapping[int, int], raised: Collection[int] = (), *, is_changed: bool = False) -> None:
+        """Tell of partitions that moved, of those whose registry did, and of changes."""
+        for tell_change in self.changed if is_changed else ():
+            _call(tell_change)
+        for tell_raised in self.raised if raised else ():
+            _call(tell_raised, raised)
+        for tell_woken in self.woken if heads else ():
+            _call(tell_woken, heads)
+
+
+def _call(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        tell(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  who listens badly is not to stop commits, or the others
+        said = {"message": "a listener of the store failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(said)
 
 
 class Waker:
-    """Whoever listens, what was told them, and what other processes are to be told."""
+    """What was told to whoever listens, and what other processes are to be told."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, listeners: Listeners) -> None:
         self._dsn = dsn
-        self._woken: list[Woken] = []
+        self._listeners = listeners
         self._heads: dict[int, int] = {}
         self._registry: dict[int, int] = {}
-        self._untold: dict[int, int] = {}
+        self._changes: dict[str, int] = {}
+        self._untold: dict[int, Moved] = {}
+        self._is_changed = False
         self._has_untold = asyncio.Event()
+        self._looks_at_once = False
         self._is_closing = False
         self._connection: Connection | None = None
 
@@ -50,6 +95,7 @@ class Waker:
         self._connection = await self._connected()
         for partition, head, registry in await run(self._connection, "standing"):
             self._heads[partition], self._registry[partition] = head, registry
+        self._changes = dict(map(tuple, await run(self._connection, "changes")))
         self._task = asyncio.create_task(self._run(), name="angarium-waker")
 
     async def close(self) -> None:
@@ -59,31 +105,32 @@ class Waker:
         await self._task
         if self._connection is not None:
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._connection.close(timeout=2)
-
-    def listen(self, woken: Woken) -> None:
-        """Have somebody told."""
-        self._woken.append(woken)
+                await self._connection.close(timeout=CLOSE_S)
 
     def told(self, moved: Mapping[int, Moved]) -> None:
         """Take note of a commit of this process's."""
-        heads = {partition: each.head for partition, each in sorted(moved.items())}
-        for partition, each in moved.items():
-            self._heads[partition] = max(each.head, self._heads.get(partition, 0))
-            self._registry[partition] = max(each.registry, self._registry.get(partition, 0))
-        self._untold |= heads
+        self._untold |= moved
         self._has_untold.set()
-        self._wake(heads)
+        raised = self._note({partition: (each.head, each.registry) for partition, each in moved.items()})
+        self._listeners.tell({partition: moved[partition].head for partition in sorted(moved)}, raised)
 
-    def _wake(self, heads: Mapping[int, int]) -> None:
-        if not heads:
-            return
-        for woken in self._woken:
-            try:
-                woken(heads)
-            except Exception as error:  # noqa: BLE001  who listens badly is not to stop commits, or the others
-                said = {"message": "a listener of the store failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(said)
+    def changed(self, change: Change) -> None:
+        """Take note of a change of this process's; whoever listens hears of those that came between."""
+        is_own = change.given == self._changes.get(change.kind, 0) + 1
+        self._changes[change.kind] = max(change.given, self._changes.get(change.kind, 0))
+        self._is_changed = True
+        self._has_untold.set()
+        self._listeners.tell({}, is_changed=not is_own)
+
+    def _note(self, standing: Mapping[int, tuple[int, int]]) -> set[int]:
+        """Remember where partitions stand; return those whose registry has grown."""
+        raised = set()
+        for partition, (head, registry) in standing.items():
+            self._heads[partition] = max(head, self._heads.get(partition, 0))
+            if registry > self._registry.get(partition, 0):
+                self._registry[partition] = registry
+                raised.add(partition)
+        return raised
 
     # -- other processes --------------------------------------------------------------------------------------------
 
@@ -93,11 +140,12 @@ class Waker:
         while not self._is_closing:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_untold.wait(), max(0, look_at - loop.time()))
+            is_time = self._looks_at_once or loop.time() >= look_at
             with suppress(StoreAway, asyncpg.PostgresError):  # Whatever it was, the next look makes up for it.
                 await self._tell()
-                if loop.time() >= look_at and not self._is_closing:
+                if is_time and not self._is_closing:
                     await self._look()
-            if loop.time() >= look_at:
+            if is_time:
                 look_at = loop.time() + LOOKS_S
             if not self._is_closing:
                 await asyncio.sleep(RESTS_S)
@@ -105,21 +153,28 @@ class Waker:
     async def _tell(self) -> None:
         self._has_untold.clear()
         untold, self._untold = self._untold, {}
-        if untold:
-            await self._ask("notify", moved=",".join(f"{partition}:{head}" for partition, head in untold.items()))
+        is_changed, self._is_changed = self._is_changed, False
+        said = [CHANGED] * is_changed + [
+            f"{partition}:{each.head}:{each.registry}" for partition, each in untold.items()
+        ]
+        if said:
+            await self._ask("notify", moved=",".join(said))
 
     async def _look(self) -> None:
-        """Look where partitions stand; what this process has just moved is told by its own commits."""
-        found = await self._ask("standing")
+        """Look where all stands; what this process has just moved is told by its own commits."""
+        self._looks_at_once = False
+        found, changes = await self._ask("standing"), await self._ask("changes")
         await asyncio.sleep(RESTS_S)
-        heads = {
-            partition: head
+        moved = {
+            partition: (head, registry)
             for partition, head, registry in found
             if head > self._heads.get(partition, 0) or registry > self._registry.get(partition, 0)
         }
-        self._registry |= {partition: registry for partition, _, registry in found if partition in heads}
-        self._heads |= heads
-        self._wake(heads)
+        raised = self._note(moved)
+        grown = {kind: given for kind, given in changes if given > self._changes.get(kind, 0)}
+        self._changes |= grown
+        heads = {partition: self._heads[partition] for partition in moved}
+        self._listeners.tell(heads, raised, is_changed=bool(grown))
 
     async def _ask(self, name: str, /, **values: str) -> list[asyncpg.Record]:
         try:
@@ -143,7 +198,10 @@ class Waker:
         """Pass on what another process tells; what it says may be old by now, and no more than a hint."""
         if pid == connection.get_server_pid() or not isinstance(payload, str):
             return
-        pairs = (each.partition(":") for each in payload.split(","))
-        heads = {int(partition): max(int(head), self._heads.get(int(partition), 0)) for partition, _, head in pairs}
-        self._heads |= heads
-        self._wake(heads)
+        said = payload.split(",")
+        if said[0] == CHANGED:
+            self._looks_at_once = True
+            self._has_untold.set()
+        hints = [tuple(map(int, each.split(":"))) for each in said if each != CHANGED]
+        raised = self._note({partition: (head, registry) for partition, head, registry in hints})
+        self._listeners.tell({partition: self._heads[partition] for partition, _, _ in hints}, raised)
