@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ def target_of(place: Place) -> FileTarget | DatabaseTarget:
     return FileTarget(place) if isinstance(place, Path) else DatabaseTarget(place)
 
 
-async def copy(source: Place, target: Place, *, pages: int | None = None) -> bool:
-    """Copy a store, or only so many pages of it; return whether that was all."""
+async def copy(
+    source: Place, target: Place, *, pages: int | None = None, then: Callable[[], None] = lambda: None
+) -> bool:
+    """Copy a store, or only so many pages of it and do something then; return whether that was all."""
     left, right = source_of(source), target_of(target)
     count = 0
 
     def told(_: Progress) -> None:
         nonlocal count
         count += 1
+        if pages is not None and count > pages:
+            then()
 
     await left.open()
     try:

@@ -30,6 +30,7 @@ COMMANDS = {
     "jobs": "List, show and cancel jobs, such as resyncs.",
     "listen": "Post what a feed brings to a local program.",
     "receive": "Run a test receiver that verifies and shows, or misbehaves.",
+    "store": "Bring a store's schema up to date, copy a store, or check it.",
     "verify": "Verify a signed request, and say why where it fails.",
 }
 """Each command with its line in the list; it is what its module calls by the same name."""

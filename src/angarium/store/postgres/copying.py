@@ -83,6 +83,12 @@ class CopiedDatabase:
     async def _prepare(self) -> None:
         """Do what is to be done before the copy."""
 
+    async def meta(self, name: str) -> bytes | None:
+        """Return a named value."""
+        with writing():
+            found: bytes | None = await value(self.connection, "meta", name=name)
+        return found
+
     async def close(self) -> None:
         """Let go of it."""
         await self.connection.close(timeout=2)
@@ -224,9 +230,7 @@ class DatabaseTarget(CopiedDatabase):
 
     async def progress(self) -> bytes | None:
         """Return what an unfinished copy says of itself."""
-        with writing():
-            found: bytes | None = await value(self.connection, "meta", name=PROGRESS)
-        return found
+        return await self.meta(PROGRESS)
 
     async def is_empty(self) -> bool:
         """Say whether no table has a row."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from angarium.errors import StoreWrong
 from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
-from angarium.store.postgres.statements import run, value
+from angarium.store.postgres.connection import connect, writing
+from angarium.store.postgres.statements import load_migrations, run, value
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -56,6 +57,18 @@ async def admit(connection: Connection) -> None:
     refuse_unfinished(await value(connection, "meta", name=PROGRESS))
     if await value(connection, "meta", name=MARK):
         await run(connection, "put_meta", name=MARK, value=b"")  # From now on it may change.
+
+
+async def migrate_database(dsn: str) -> list[str]:
+    """Bring a database's schema up to date, whoever uses it; return which migrations that took."""
+    migrations = load_migrations()
+    connection = await connect(dsn)
+    try:
+        with writing():
+            count = await migrate(connection, migrations)
+    finally:
+        await connection.close(timeout=2)
+    return [each.name for each in migrations[len(migrations) - count :]]
 
 
 async def _look(connection: Connection) -> None:

@@ -74,6 +74,11 @@ class CopiedFile:
         """Let go of it."""
         await asyncio.to_thread(self._let_go)
 
+    async def meta(self, name: str) -> bytes | None:
+        """Return a named value."""
+        found: bytes | None = await self._run(lambda connection: value(connection, "meta", (name,)))
+        return found
+
     def _take(self) -> None:
         self._ownership.take()
         try:
@@ -222,8 +227,7 @@ class FileTarget(CopiedFile):
 
     async def progress(self) -> bytes | None:
         """Return what an unfinished copy says of itself."""
-        found: bytes | None = await self._run(lambda connection: value(connection, "meta", (PROGRESS,)))
-        return found
+        return await self.meta(PROGRESS)
 
     async def is_empty(self) -> bool:
         """Say whether no table has a row."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import apsw
+
 from angarium.errors import StoreWrong
 from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
-from angarium.store.sqlite.statements import run, value
+from angarium.store.sqlite.connection import connect_writer, translated
+from angarium.store.sqlite.ownership import Ownership
+from angarium.store.sqlite.statements import load_migrations, run, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import apsw
+    from pathlib import Path
 
     from angarium.store.sql import Migration
 
@@ -39,6 +42,23 @@ def admit(connection: apsw.Connection) -> None:
     refuse_unfinished(value(connection, "meta", (PROGRESS,)))
     if value(connection, "meta", (MARK,)):
         run(connection, "put_meta", (MARK, b""))  # From now on it may change.
+
+
+def migrate_file(path: Path) -> list[str]:
+    """Bring the schema of a file that nobody uses up to date; return which migrations that took."""
+    migrations, ownership = load_migrations(), Ownership(path)
+    ownership.take()
+    try:
+        connection = connect_writer(path)
+        try:
+            count = migrate(connection, migrations)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise translated(error) from error
+    finally:
+        ownership.release()
+    return [each.name for each in migrations[len(migrations) - count :]]
 
 
 def _agreed(had: Sequence[tuple[int, str, bytes]], migrations: Sequence[Migration]) -> int:
