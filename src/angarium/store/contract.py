@@ -172,7 +172,7 @@ class Owner(Protocol):
     def lost(self, callback: Callable[[], None]) -> None:
         """Call `callback`, on the loop, whenever all that was owned is lost at once; `owned` is empty by then.
 
-        Settlements that wait have failed with `OwnershipLost`, or will before the loop's next turn.
+        Settlements that wait fail with `OwnershipLost`.
         """
 
 
