@@ -82,6 +82,7 @@ async def measure(folder: Path, *, events: int, longer: int) -> None:
         await store.open()
         await store.owner.join()
         await store.owner.balance()
+        living = asyncio.create_task(live(store))
         connection = await asyncpg.connect(dsn)
         postmaster = int((folder / "server" / "data" / "postmaster.pid").read_text().split()[0])
         meter = Meter(connection, postmaster)
@@ -100,8 +101,16 @@ async def measure(folder: Path, *, events: int, longer: int) -> None:
         after = await meter.read()
         print(f"| a dead receiver's probe | probe | {after.each(before, events // 10)} | |")
         await age(store, meter)
+        living.cancel()
         await connection.close()
         await store.close()
+
+
+async def live(store: PostgresStore) -> None:
+    """Say each second that we live, as a worker does; the server ends the session of who is silent."""
+    while True:
+        await asyncio.sleep(1)
+        await store.owner.balance()
 
 
 async def chunk(store: PostgresStore, meter: Meter, events: int, fan_out: int, when: str = "") -> None:
