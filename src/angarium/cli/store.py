@@ -6,22 +6,25 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from angarium.cli.command import group, local_command, option
-from angarium.cli.failing import INTERRUPTED, MISUSED, Failure
+from angarium.cli.failing import FAILED, INTERRUPTED, MISUSED, Failure
 from angarium.cli.screen import Screen
 from angarium.errors import SettingsWrong, StoreAway, StoreInUse, StoreWrong
 from angarium.settings import FILE, gather, is_postgres, shown_store, table
+from angarium.store.checking import Checking, Looked
 from angarium.store.copying import Copying, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from angarium.store.postgres.checking import DatabaseReader
     from angarium.store.postgres.copying import DatabaseSource, DatabaseTarget
+    from angarium.store.sqlite.checking import FileReader
     from angarium.store.sqlite.copying import FileSource, FileTarget
 
 store = group("store", "Bring a store's schema up to date, copy a store, or check it.")
@@ -91,6 +94,29 @@ def copy(
     return asyncio.run(_copy(screen, source, target, _settings(None).secret_key))
 
 
+@local_command(
+    "check",
+    into=store,
+    examples=("angarium store check", "angarium store check --store postgresql://angarium@db/angarium --json"),
+)
+def check(screen: Screen, store: Where = None) -> int:
+    """Prove that a store is whole: the log without gaps, and deliveries, lanes, counts and objects as it says.
+
+    Everything is read once. Servers may go on running on PostgreSQL meanwhile; a file must not be in use. The exit code
+    is 1 when anything is wrong.
+    """
+    url = _settings(store).store
+    looked, wrong = asyncio.run(_check(screen, url))
+    if screen.is_json:
+        screen.document({"store": shown_store(url), "entries": looked, "wrong": wrong})
+    elif wrong:
+        for sentence in wrong:
+            screen.line(sentence)
+    else:
+        screen.line(f"{shown_store(url)} is whole: {looked:,} entries, and all that follows from them")
+    return FAILED if wrong else 0
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +173,36 @@ def _target(url: str) -> FileTarget | DatabaseTarget:
     return DatabaseTarget(place)
 
 
+def _reader(url: str) -> FileReader | DatabaseReader:
+    place = _place(url)
+    if isinstance(place, Path):
+        from angarium.store.sqlite.checking import FileReader  # noqa: PLC0415  the same
+
+        return FileReader(place)
+    from angarium.store.postgres.checking import DatabaseReader  # noqa: PLC0415  the same
+
+    return DatabaseReader(place)
+
+
+async def _check(screen: Screen, url: str) -> tuple[int, Sequence[str]]:
+    """Return how many entries there are, and what is wrong."""
+    reader, entries = _reader(url), 0
+
+    def told(looked: Looked) -> None:
+        nonlocal entries
+        entries = looked.entries
+        shown.show(looked.entries, looked.total, f"{looked.entries:,} of {looked.total:,} entries")
+
+    with _failing(f"{shown_store(url)} cannot be checked"):
+        await reader.open()
+        try:
+            with _Shown(screen) as shown:
+                wrong = await Checking(reader, told).run()
+                return entries, wrong
+        finally:
+            await reader.close()
+
+
 # -- copying -----------------------------------------------------------------------------------------------------------
 
 
@@ -164,14 +220,15 @@ async def _copy(screen: Screen, from_: str, to: str, secret_key: bytes) -> int:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        with _failing("the copy has stopped"), _Shown(screen, await source.counts()) as shown:
-            is_whole = await Copying(source, target).run(shown.told, stopped.is_set)
+        with _failing("the copy has stopped"), _Shown(screen) as shown:
+            copied = _Copied(shown, await source.counts())
+            is_whole = await Copying(source, target).run(copied.told, stopped.is_set)
     told = {
         "from": shown_store(from_),
         "to": shown_store(to),
         "is_whole": is_whole,
-        "rows": shown.progress.rows,
-        "bytes": shown.progress.byte_count,
+        "rows": copied.progress.rows,
+        "bytes": copied.progress.byte_count,
         "took_s": round(time.monotonic() - began, 1),
         "secret_key": needed,
     }
@@ -230,12 +287,10 @@ def _beside(url: str) -> Path | None:
 
 
 class _Shown:
-    """Show how far a copy is: a bar for people, a line now and then where nobody looks."""
+    """Show how far something is: a bar for people, a line now and then where nobody looks."""
 
-    def __init__(self, screen: Screen, counts: Mapping[str, int]) -> None:
-        self.progress = Progress("", "")
-        self._screen, self._total = screen, sum(counts.values())
-        self._began: tuple[float, int] | None = None
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
         self._told_s = time.monotonic()
         self._bar: Bar | None = None
 
@@ -247,12 +302,29 @@ class _Shown:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=talk, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task("", total=self._total)
+            self._task = self._bar.add_task("")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Show how much of it is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, description=text)
+        elif time.monotonic() - self._told_s >= _TELLS_S:
+            self._told_s = time.monotonic()
+            self._screen.say(text)
+
+
+class _Copied:
+    """Know how far a copy is, and show it."""
+
+    def __init__(self, shown: _Shown, counts: Mapping[str, int]) -> None:
+        self.progress = Progress("", "")
+        self._shown, self._total = shown, sum(counts.values())
+        self._began: tuple[float, int] | None = None
 
     def told(self, progress: Progress) -> None:
         """Take note of a page."""
@@ -262,8 +334,4 @@ class _Shown:
         began, byte_count = self._began
         rate = (progress.byte_count - byte_count) / max(now - began, 0.001) / _MIB
         text = f"{progress.row_count:,} of {self._total:,} rows  {rate:,.1f} MB/s  {progress.table}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=progress.row_count, description=text)
-        elif now - self._told_s >= _TELLS_S:
-            self._told_s = now
-            self._screen.say(text)
+        self._shown.show(progress.row_count, self._total, text)

@@ -47,7 +47,8 @@ class Table(Struct, frozen=True):
         return (*self.key, *self.others)
 
 
-def _table(name: str, key: str, others: str = "", *, names: str = "", flags: str = "") -> Table:
+def table_of(name: str, key: str, others: str = "", *, names: str = "", flags: str = "") -> Table:
+    """Return a table whose columns are words, those of its key first."""
     return Table(name, tuple(key.split()), tuple(others.split()), frozenset(names.split()), frozenset(flags.split()))
 
 
@@ -55,34 +56,34 @@ _DELIVERY = "partition last_offset subscription last_ms"
 
 # In this order: what others refer to comes first, entries before the objects that consist of them.
 TABLES: Final = (
-    _table("meta", "name", "value"),
-    _table("number", "kind", "given"),
-    _table("project", "number", "name created_ms body keeps_objects", names="name", flags="keeps_objects"),
-    _table("tenant", "number", "project name created_ms body", names="name"),
-    _table("api_key", "number", "digest project body", names="project"),
-    _table("app", "number", "project body", names="project"),
-    _table("app_grant", "number", "project app digest code expires_ms body", names="project"),
-    _table("once", "name", "until_ms", names="name"),
-    _table("idempotency", "project key", "digest matched expires_ms places", names="project key"),
-    _table("subscription", "number", "project tenant status external_id body", names="external_id"),
-    _table("owner", "subscription", "project tenant partition"),
-    _table("subscription_version", "subscription from_offset", "partition body"),
-    _table("job", "number", "project tenant state body", names="project tenant"),
+    table_of("meta", "name", "value"),
+    table_of("number", "kind", "given"),
+    table_of("project", "number", "name created_ms body keeps_objects", names="name", flags="keeps_objects"),
+    table_of("tenant", "number", "project name created_ms body", names="name"),
+    table_of("api_key", "number", "digest project body", names="project"),
+    table_of("app", "number", "project body", names="project"),
+    table_of("app_grant", "number", "project app digest code expires_ms body", names="project"),
+    table_of("once", "name", "until_ms", names="name"),
+    table_of("idempotency", "project key", "digest matched expires_ms places", names="project key"),
+    table_of("subscription", "number", "project tenant status external_id body", names="external_id"),
+    table_of("owner", "subscription", "project tenant partition"),
+    table_of("subscription_version", "subscription from_offset", "partition body"),
+    table_of("job", "number", "project tenant state body", names="project tenant"),
     # In the order of commits. The project is its tenant's.
-    _table(
+    table_of(
         "event",
         "sequence",
         "partition offset tenant project accepted_ms kind object action object_id extra data",
         names="object action object_id",
     ),
     # `sequence` is None where a store does not keep it any more.
-    _table(
+    table_of(
         "object_entry",
         "tenant object object_id offset",
         "sequence partition accepted_ms action extra data",
         names="object object_id action",
     ),
-    _table(
+    table_of(
         "object",
         "tenant object object_id",
         "partition offset data_offset is_deleted",
@@ -90,12 +91,14 @@ TABLES: Final = (
         flags="is_deleted",
     ),
     # In the order of lists, for that is how a file's lots must lie.
-    _table("delivery", "project last_ms partition last_offset subscription", "tenant state origin first_offset record"),
-    _table("open", _DELIVERY, "project tenant origin first_offset record"),
-    _table("member", "partition offset last_offset subscription last_ms"),
-    _table("attempt", f"{_DELIVERY} number", "at_ms body"),
-    _table("lane", "partition subscription", "cursor body"),
-    _table("progress", "partition", "watermark"),
+    table_of(
+        "delivery", "project last_ms partition last_offset subscription", "tenant state origin first_offset record"
+    ),
+    table_of("open", _DELIVERY, "project tenant origin first_offset record"),
+    table_of("member", "partition offset last_offset subscription last_ms"),
+    table_of("attempt", f"{_DELIVERY} number", "at_ms body"),
+    table_of("lane", "partition subscription", "cursor body"),
+    table_of("progress", "partition", "watermark"),
 )
 BY_NAME: Final[Mapping[str, Table]] = {table.name: table for table in TABLES}
 
@@ -284,6 +287,18 @@ def page_sql(columns: Sequence[str], key: Sequence[str], source: str, mark: Call
         key=quoted(key),
         after=", ".join(mark(place) for place in range(count)),
         limit=mark(count),
+    )
+
+
+def rows_sql(table: Table, source: str, keys: str) -> str:
+    """Return the SQL of a table's rows with some keys, which the store writes in its own way."""
+    return blocks()["rows"].format(columns=quoted(table.columns), source=source, key=quoted(table.key), keys=keys)
+
+
+def partition_sql(table: Table, source: str, mark: str) -> str:
+    """Return the SQL of a partition's rows."""
+    return blocks()["of_partition"].format(
+        columns=quoted(table.columns), source=source, key=quoted(table.key), partition=mark
     )
 
 

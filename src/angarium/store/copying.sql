@@ -16,3 +16,11 @@ SELECT count(*) FROM {source}
 -- insert --
 -- Write rows.
 INSERT INTO {table} ({columns}) VALUES {rows}
+
+-- rows --
+-- Return the rows with some keys.
+SELECT {columns} FROM {source} WHERE ({key}) IN ({keys})
+
+-- of_partition --
+-- Return a partition's rows in the order of a key.
+SELECT {columns} FROM {source} WHERE "partition" = {partition} ORDER BY {key}

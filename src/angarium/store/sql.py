@@ -7,11 +7,13 @@ project, tenant and subscription, as `name_project` and so on. Both lie in the s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from importlib.resources import files
 
 from msgspec import Struct
+
+from angarium.errors import StoreWrong
 
 _HEADER = re.compile(r"^-- (\w+) --\n", re.MULTILINE)
 _SCOPES = ("project", "tenant", "subscription")
@@ -55,3 +57,11 @@ def load_migrations(package: str) -> tuple[Migration, ...]:
     return tuple(
         Migration(int(name[:4]), name, sql, blake2b(sql.encode(), digest_size=16).digest()) for name, sql in found
     )
+
+
+def refuse_older(count: int, migrations: Sequence[Migration]) -> None:
+    """Raise `StoreWrong` when a store has had fewer migrations than there are."""
+    if count < len(migrations):
+        raise StoreWrong(
+            f"the store has had {count} of {len(migrations)} migrations; bring it up to date: angarium store migrate"
+        )

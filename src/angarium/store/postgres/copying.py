@@ -42,7 +42,7 @@ from angarium.store.sql import load_blocks
 if TYPE_CHECKING:
     import asyncpg
 
-_WHOLE_S: Final = 3600.0
+WHOLE_S: Final = 3600.0
 """How long a question may take that reads a whole table."""
 _ENTRIES_BYTES: Final = 64 * 1024
 """How much of each partition's log is read at a time: all 256 are read side by side."""
@@ -50,7 +50,8 @@ _ZONE_MS: Final = 600_000
 
 
 @cache
-def _sql() -> Mapping[str, str]:
+def sql() -> Mapping[str, str]:
+    """Return the SQL of copies and checks."""
     return dict(load_blocks(__package__, "copying.sql"))
 
 
@@ -73,9 +74,9 @@ class CopiedDatabase:
             raise
 
     async def _hold(self) -> None:
-        if not await self.connection.fetchval(_sql()["hold_schema"]):
+        if not await self.connection.fetchval(sql()["hold_schema"]):
             raise StoreInUse("another process copies this database, or starts on it; wait until it has ended")
-        if others := await self.connection.fetchval(_sql()["others"]):
+        if others := await self.connection.fetchval(sql()["others"]):
             raise StoreInUse(
                 f"{others} sessions of Angarium use this database, expected none while it is copied; stop its servers"
             )
@@ -126,7 +127,7 @@ class DatabaseSource(CopiedDatabase):
         with writing():
             return {
                 table.name: await self.connection.fetchval(
-                    blocks()["count"].format(source=_source(table)), timeout=_WHOLE_S
+                    blocks()["count"].format(source=source_of(table)), timeout=WHOLE_S
                 )
                 for table in TABLES
             }
@@ -143,28 +144,27 @@ class DatabaseSource(CopiedDatabase):
             after = page.after
 
     async def _page(self, table: Table, after: Sequence[Any] | None, pace: Pace) -> Page | None:
-        sql = page_sql(table.columns, table.key, _source(table), lambda place: f"${place + 1}", after)
-        values = zip(table.key, after or (), strict=False)
-        asked = [value.encode() if column in table.names else value for column, value in values]
+        question = page_sql(table.columns, table.key, source_of(table), lambda place: f"${place + 1}", after)
+        asked = encoded(table, after or ())
         with writing():
-            found = await self.connection.fetch(sql, *asked, pace.limit)
+            found = await self.connection.fetch(question, *asked, pace.limit)
         if not found:
             return None
-        rows = _decoded(table, map(tuple, found))
+        rows = decoded(table, map(tuple, found))
         pace.took(rows)
         return Page(rows, list(rows[-1][: len(table.key)]))
 
     async def standing(self) -> Standing:
         """Return where the log stands."""
         with writing():
-            rows = await self.connection.fetch(_sql()["partitions"])
-            last = await self.connection.fetchval(_sql()["last_sequence"])
+            rows = await self.connection.fetch(sql()["partitions"])
+            last = await self.connection.fetchval(sql()["last_sequence"])
         return Standing([Partition(*row) for row in rows], last)
 
     async def _entries(self, after: dict[int, int]) -> AsyncGenerator[Page, None]:
         """Yield all partitions' entries in the order of commits: within a partition that is the order of offsets."""
         with writing():
-            heads = await self.connection.fetch(_sql()["partitions"])
+            heads = await self.connection.fetch(sql()["partitions"])
         logs = [_Log(partition, after.get(partition, 0)) for partition, head, *_ in heads if head]
         first = [(sequence, log.partition, log) for log in logs if (sequence := await log.next(self.connection))]
         heapify(first)
@@ -178,7 +178,7 @@ class DatabaseSource(CopiedDatabase):
             if sequence := await log.next(self.connection):
                 heappush(first, (sequence, partition, log))
             if len(rows) == ROWS_MAX or size > PAGE_BYTES or not first:
-                yield Page(_decoded(_EVENT, rows), list(after.items()))
+                yield Page(decoded(_EVENT, rows), list(after.items()))
                 rows, size = [], 0
 
 
@@ -195,7 +195,7 @@ class _Log:
         """Return the number in commit order of the next entry, reading on when there is none in hand."""
         if not self._rows:
             with writing():
-                found = await connection.fetch(_sql()["entries"], self.partition, self.after, self._pace.limit)
+                found = await connection.fetch(sql()["entries"], self.partition, self.after, self._pace.limit)
             self._rows = [tuple(row) for row in reversed(found)]
             self._pace.took(self._rows)
         return self._rows[-1][0] if self._rows else None
@@ -210,11 +210,17 @@ class _Log:
 _EVENT: Final = next(table for table in TABLES if table.name == "event")
 
 
-def _source(table: Table) -> str:
-    return _sql().get(table.name) or quoted([table.name])
+def source_of(table: Table) -> str:
+    """Return where a table's rows are read from."""
+    return sql().get(table.name) or quoted([table.name])
 
 
-def _decoded(table: Table, rows: Iterable[Row]) -> list[Row]:
+def encoded(table: Table, key: Sequence[Any]) -> list[Any]:
+    """Return a key with names as bytes."""
+    return [each.encode() if column in table.names else each for column, each in zip(table.key, key, strict=False)]
+
+
+def decoded(table: Table, rows: Iterable[Row]) -> list[Row]:
     """Return rows with names as texts."""
     places = [place for place, column in enumerate(table.columns) if column in table.names]
     if not places:
@@ -236,8 +242,8 @@ class DatabaseTarget(CopiedDatabase):
         """Say whether no table has a row."""
         with writing():
             for table in TABLES:
-                sql = page_sql(table.columns, table.key, _source(table), lambda place: f"${place + 1}", None)
-                if await self.connection.fetch(sql, 1):
+                question = page_sql(table.columns, table.key, source_of(table), lambda place: f"${place + 1}", None)
+                if await self.connection.fetch(question, 1):
                     return False
         return True
 
@@ -254,15 +260,15 @@ class DatabaseTarget(CopiedDatabase):
         heads, floors = [each.head for each in standing.partitions], [each.floor for each in standing.partitions]
         async with self._transaction() as connection:
             registry = [each.registry for each in standing.partitions]
-            await connection.execute(_sql()["put_partitions"], numbers, heads, registry)
-            await connection.execute(_sql()["put_floors"], numbers, floors)
-            await connection.execute(_sql()["put_folded"])
-            await connection.execute(_sql()["put_sequence"], standing.last_sequence)
-            await connection.execute(_sql()["put_project_numbers"])
-            await connection.execute(_sql()["put_tenant_numbers"])
-            await connection.execute(_sql()["drop_meta"], PROGRESS)
+            await connection.execute(sql()["put_partitions"], numbers, heads, registry)
+            await connection.execute(sql()["put_floors"], numbers, floors)
+            await connection.execute(sql()["put_folded"])
+            await connection.execute(sql()["put_sequence"], standing.last_sequence)
+            await connection.execute(sql()["put_project_numbers"])
+            await connection.execute(sql()["put_tenant_numbers"])
+            await connection.execute(sql()["drop_meta"], PROGRESS)
         with writing():
-            await self.connection.execute(_sql()["analyze"], timeout=_WHOLE_S)
+            await self.connection.execute(sql()["analyze"], timeout=WHOLE_S)
 
 
 async def _write(connection: asyncpg.Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -274,7 +280,7 @@ async def _write(connection: asyncpg.Connection, table: Table, rows: Sequence[Ro
             await _put(connection, table, columns, rows)
         case "event":
             await _put(connection, table, table.columns, rows)
-            await connection.execute(_sql()["add_zones"], *_zones(rows))
+            await connection.execute(sql()["add_zones"], *_zones(rows))
         case _:
             await _put(connection, table, table.columns, rows)
 
@@ -317,4 +323,4 @@ async def _write_settled(connection: asyncpg.Connection, table: Table, rows: Seq
         weighed.append((*row, weight))
     await connection.copy_records_to_table(table.name, records=weighed, columns=[*table.columns, "weight"])
     partitions, projects, states = zip(*counts, strict=True)
-    await connection.execute(_sql()["count_settled"], partitions, projects, states, list(counts.values()))
+    await connection.execute(sql()["count_settled"], partitions, projects, states, list(counts.values()))

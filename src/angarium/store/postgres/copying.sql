@@ -81,3 +81,31 @@ ANALYZE attempt, delivery, event, idempotency, lane, member, object, object_entr
 -- drop_meta --
 -- Forget a named value.
 DELETE FROM meta WHERE name = $1
+
+-- entry --
+event
+
+-- settled --
+delivery
+
+-- range --
+(SELECT * FROM delivery WHERE first_offset IS NOT NULL) AS "range"
+
+-- version --
+subscription_version
+
+-- settled_counts --
+-- Return how many deliveries are said to be settled, by project and state.
+SELECT project, state, sum(total)::bigint AS total FROM delivery_count GROUP BY project, state
+
+-- look --
+-- Look at everything as it is at one moment, however long that takes.
+BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- look_long --
+-- Let nobody end what is looked at.
+SET LOCAL idle_in_transaction_session_timeout = 0
+
+-- folded --
+-- Return up to which offset each partition is folded.
+SELECT "partition", "offset" FROM folded

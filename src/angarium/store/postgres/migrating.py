@@ -9,6 +9,7 @@ from angarium.errors import StoreWrong
 from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
 from angarium.store.postgres.connection import connect, writing
 from angarium.store.postgres.statements import load_migrations, run, value
+from angarium.store.sql import refuse_older
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -50,6 +51,12 @@ async def migrate(connection: Connection, migrations: Sequence[Migration]) -> in
                 )
                 count += 1
     return count
+
+
+async def expect_all(connection: Connection, migrations: Sequence[Migration]) -> None:
+    """Raise `StoreWrong` unless the database has had all migrations."""
+    has_any = await value(connection, "has_migrations")
+    refuse_older(_agreed(await run(connection, "schema_of"), migrations) if has_any else 0, migrations)
 
 
 async def admit(connection: Connection) -> None:

@@ -55,7 +55,8 @@ _FLUSHED_BYTES: Final = 32 * 1024 * 1024
 
 
 @cache
-def _sql() -> Mapping[str, str]:
+def sql() -> Mapping[str, str]:
+    """Return the SQL of copies and checks."""
     return dict(load_blocks(__package__, "copying.sql"))
 
 
@@ -155,7 +156,7 @@ class FileSource(CopiedFile):
         """Return how many rows each table has."""
 
         def counts(connection: apsw.Connection) -> dict[str, int]:
-            tables = {table.name: "event_place" if table.name == "event" else _source(table) for table in TABLES}
+            tables = {table.name: "event_place" if table.name == "event" else source_of(table) for table in TABLES}
             return {
                 name: connection.execute(blocks()["count"].format(source=source)).get for name, source in tables.items()
             }
@@ -175,14 +176,15 @@ class FileSource(CopiedFile):
         return Standing([Partition(*row) for row in rows], self._ledger.sequence)
 
 
-def _source(table: Table) -> str:
-    return _sql().get(table.name) or quoted([table.name])
+def source_of(table: Table) -> str:
+    """Return where a table's rows are read from."""
+    return sql().get(table.name) or quoted([table.name])
 
 
 def _page(connection: apsw.Connection, table: Table, after: Sequence[Any] | None, pace: Pace) -> Page | None:
     key, checked = _KEYS.get(table.name, table.key), _CHECKED.get(table.name, ())
-    sql = page_sql((*table.columns, *checked), key, _source(table), lambda _: "?", after)
-    rows = connection.execute(sql, (*(after or ()), pace.limit)).fetchall()
+    asked = page_sql((*table.columns, *checked), key, source_of(table), lambda _: "?", after)
+    rows = connection.execute(asked, (*(after or ()), pace.limit)).fetchall()
     if not rows:
         return None
     pace.took(rows)
@@ -241,7 +243,7 @@ class FileTarget(CopiedFile):
         def write(connection: apsw.Connection) -> None:
             run(connection, "put_meta", (PROGRESS, progress))
             if table is None:
-                connection.execute(_sql()["index_entries"])
+                connection.execute(sql()["index_entries"])
             else:
                 _write(connection, table, rows)
 
@@ -256,12 +258,12 @@ class FileTarget(CopiedFile):
 
         def finish(connection: apsw.Connection) -> None:
             for partition in standing.partitions:
-                connection.execute(_sql()["put_partition"], partition)
-            last = max(standing.last_sequence, connection.execute(_sql()["last_number"]).get)
-            connection.execute(_sql()["put_last_zone"], (last,))
+                connection.execute(sql()["put_partition"], partition)
+            last = max(standing.last_sequence, connection.execute(sql()["last_number"]).get)
+            connection.execute(sql()["put_last_zone"], (last,))
             run(connection, "move_folded", (last,))
-            connection.execute(_sql()["drop_index"])
-            connection.execute(_sql()["drop_meta"], (PROGRESS,))
+            connection.execute(sql()["drop_index"])
+            connection.execute(sql()["drop_meta"], (PROGRESS,))
 
         await self._run(finish)
         await asyncio.to_thread(self.connection.wal_checkpoint, mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -279,13 +281,13 @@ def _write(connection: apsw.Connection, table: Table, rows: Sequence[Row]) -> No
 
 def _write_as_they_are(connection: apsw.Connection, table: Table, rows: Sequence[Row]) -> None:
     each = f"{{{len(table.columns)} each}}"
-    sql = blocks()["insert"].format(table=quoted([table.name]), columns=quoted(table.columns), rows=each)
-    run_rows(connection, sql, _flat(rows))
+    insert = blocks()["insert"].format(table=quoted([table.name]), columns=quoted(table.columns), rows=each)
+    run_rows(connection, insert, _flat(rows))
 
 
 def _write_tenants(connection: apsw.Connection, rows: Sequence[Row]) -> None:
     """Write tenants; those that came into being with their first event have a body here."""
-    names = dict(connection.execute(_sql()["project_names"]))
+    names = dict(connection.execute(sql()["project_names"]))
     whole = []
     for number, project, name, created_ms, body in rows:
         is_bare = body is None and created_ms is not None
@@ -308,17 +310,17 @@ def _write_events(connection: apsw.Connection, rows: Sequence[Row]) -> None:
 
 def _write_entries(connection: apsw.Connection, rows: Sequence[Row]) -> None:
     """Write kept entries; those without a number in commit order get one above all others, for theirs is forgotten."""
-    last: int = connection.execute(_sql()["last_number"]).get
+    last: int = connection.execute(sql()["last_number"]).get
     values: list[Any] = []
     for tenant, object_, object_id, offset, known, partition, accepted_ms, action, extra, data in rows:
         last += 1
         place = (partition, offset, tenant, accepted_ms, Kind.EVENT.value)
         values += entry_row(last if known is None else known, place, (object_, action, object_id, extra, data))
-    run_rows(connection, _sql()["add_entries"], values)
+    run_rows(connection, sql()["add_entries"], values)
 
 
 def _write_objects(connection: apsw.Connection, rows: Sequence[Row]) -> None:
-    run_rows(connection, _sql()["add_objects"], _flat(rows))
+    run_rows(connection, sql()["add_objects"], _flat(rows))
 
 
 def _write_settled(connection: apsw.Connection, rows: Sequence[Row]) -> None:

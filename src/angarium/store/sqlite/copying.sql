@@ -69,3 +69,22 @@ SELECT number, name FROM project
 -- drop_meta --
 -- Forget a named value.
 DELETE FROM meta WHERE name = ?
+
+-- entry --
+(SELECT p."partition", p."offset", e.sequence, e.tenant, coalesce(t.project, 0) AS project, e.accepted_ms, e.kind,
+    e.object, e.action, e.object_id, e.extra, e.data, e.crc
+FROM event_place AS p CROSS JOIN event AS e ON e.sequence = p.sequence
+LEFT JOIN tenant AS t ON t.number = e.tenant) AS entry
+
+-- settled --
+delivery
+
+-- range --
+(SELECT * FROM delivery WHERE first_offset IS NOT NULL) AS "range"
+
+-- version --
+subscription_version
+
+-- settled_counts --
+-- Return how many deliveries are said to be settled, by project and state.
+SELECT project, state, total FROM delivery_count

@@ -8,6 +8,7 @@ import apsw
 
 from angarium.errors import StoreWrong
 from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
+from angarium.store.sql import refuse_older
 from angarium.store.sqlite.connection import connect_writer, translated
 from angarium.store.sqlite.ownership import Ownership
 from angarium.store.sqlite.statements import load_migrations, run, value
@@ -35,6 +36,12 @@ def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int
             connection.execute(migration.sql)
             run(connection, "add_migration", (migration.number, migration.name, migration.digest))
     return len(missing)
+
+
+def expect_all(connection: apsw.Connection, migrations: Sequence[Migration]) -> None:
+    """Raise `StoreWrong` unless the file has had all migrations."""
+    had = _agreed(run(connection, "schema_of"), migrations) if value(connection, "has_migrations") else 0
+    refuse_older(had, migrations)
 
 
 def admit(connection: apsw.Connection) -> None:
