@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import gather
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import asyncpg
 import pytest
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from angarium.core.partitioning import partition_of
 from angarium.errors import Conflict, KeyReused
 from angarium.model.event import Event
-from angarium.model.registry import Project
+from angarium.model.registry import ApiKey, App, Grant, Project, Scope, Tenant
 from angarium.store.contract import Publish
 from angarium.store.postgres import PostgresStore, waking
 from angarium.store.postgres.connection import connect
@@ -127,6 +127,75 @@ async def test_own_commits_are_heard_once(one: PostgresStore, other: PostgresSto
     await fill(one, 1)
     await asyncio.sleep(waking.LOOKS_S + 0.5)
     assert heard == [{PARTITION: 1}]
+
+
+async def test_other_processes_hear_of_registries(one: PostgresStore, other: PostgresStore) -> None:
+    heard: asyncio.Queue[Collection[int]] = asyncio.Queue()
+    other.listen_registry(heard.put_nowait)
+    await fill(one, 1)
+    await subscribe(one)
+    assert await asyncio.wait_for(heard.get(), DEADLINE_S) == {PARTITION}
+    await one.remove(subscription())
+    assert await asyncio.wait_for(heard.get(), DEADLINE_S) == {PARTITION}
+    assert heard.empty()
+
+
+async def test_registries_that_nobody_was_told_of_are_found_all_the_same(
+    one: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    heard: asyncio.Queue[Collection[int]] = asyncio.Queue()
+    one.listen_registry(heard.put_nowait)
+    await connection.execute('UPDATE "partition" SET registry = registry + 1 WHERE "partition" IN (7, 9)')
+    assert await asyncio.wait_for(heard.get(), DEADLINE_S) == {7, 9}
+
+
+async def test_accepting_tells_of_registries_that_others_have_raised(
+    one: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    heard: list[Collection[int]] = []
+    one.listen_registry(heard.append)
+    await connection.execute('UPDATE "partition" SET registry = registry + 1 WHERE "partition" = $1', PARTITION)
+    await one.accept(publish())
+    assert heard == [{PARTITION}]
+
+
+CHANGES: dict[str, Callable[[PostgresStore], Awaitable[object]]] = {
+    "a project is put": lambda store: store.put_project(Project(PROJECT, "standard", NOON, NOON)),
+    "a project is deleted": lambda store: store.delete_project(PROJECT),
+    "a tenant is put": lambda store: store.put_tenant(Tenant(PROJECT, TENANT, NOON)),
+    "a key is put": lambda store: store.put_key(ApiKey(1, "key_1", b"d", Scope.PUBLISH, NOON)),
+    "a key is deleted": lambda store: store.delete_key(1),
+    "an app is put": lambda store: store.put_app(App(1, "app_1", PROJECT, "a", NOON)),
+    "an app is deleted": lambda store: store.delete_app(1),
+    "a grant is put": lambda store: store.put_grant(Grant(1, "gra_1", PROJECT, 1, TENANT, "", NOON, NOON)),
+    "a grant is deleted": lambda store: store.delete_grant(1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_other_processes_hear_of_changes(
+    one: PostgresStore, other: PostgresStore, change: Callable[[PostgresStore], Awaitable[object]]
+) -> None:
+    heard = asyncio.Event()
+    other.listen_changes(heard.set)
+    await change(one)
+    await asyncio.wait_for(heard.wait(), DEADLINE_S)
+
+
+async def test_own_changes_are_not_heard_of_but_those_between_are(one: PostgresStore, other: PostgresStore) -> None:
+    heard: list[str] = []
+    told = asyncio.Event()
+    one.listen_changes(lambda: heard.append("one"))
+    other.listen_changes(told.set)
+    for number in range(1, 20):
+        await one.put_tenant(Tenant(PROJECT, str(number), NOON))
+    await asyncio.wait_for(told.wait(), DEADLINE_S)
+    await asyncio.sleep(waking.LOOKS_S + 0.2)
+    assert heard == []
+    await other.put_tenant(Tenant(PROJECT, "20", NOON))
+    async with asyncio.timeout(DEADLINE_S):
+        while not heard:  # noqa: ASYNC110  it is a list, not an event
+            await asyncio.sleep(0.01)
 
 
 async def test_two_processes_do_not_both_write_one_revision(one: PostgresStore, other: PostgresStore) -> None:

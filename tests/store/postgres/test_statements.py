@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from asyncio import gather
+from collections import Counter
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ import asyncpg
 import pytest
 
 from angarium.store import postgres
-from angarium.store.postgres.statements import SQL
+from angarium.store.contract import Settlement
+from angarium.store.postgres import PostgresStore
+from angarium.store.postgres.statements import RAN, SQL
+from tests.store.values import PARTITION, attempt, event, fill, key, lane, opened, publish, settled, subscribe
 
 SOURCES = "".join(path.read_text("utf-8") for path in Path(postgres.__file__).parent.glob("*.py"))
 WAY = re.compile(r"_(down|up)$")
@@ -41,6 +46,38 @@ def test_every_block_is_used() -> None:
         name for name in SQL if not named & {name, block(name), WAY.sub("", name), WAY.sub("", name)[: -len("_in")]}
     ]
     assert unused == []
+
+
+async def ran(work: Awaitable[object]) -> Counter[str]:
+    """Do some work; return how often each statement was run for it. What goes on by itself does not count."""
+    before = RAN.copy()
+    await work
+    by_itself = ("standing", "changes", "notify")
+    return Counter({name: count for name, count in (RAN - before).items() if name not in by_itself})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("", ["accept"]), ("k", ["BEGIN", "COMMIT", "accept", "claim_keys", "keep_keys"])],
+    ids=["without keys", "with keys"],
+)
+async def test_a_batch_of_publishes_takes_a_few_statements(one: PostgresStore, name: str, expected: list[str]) -> None:
+    await fill(one, 1)
+    batch = [publish(event(number), key=f"{name}{number}" if name else "") for number in range(500)]
+    assert sorted((await ran(gather(*map(one.accept, batch)))).elements()) == expected
+
+
+async def test_a_flush_is_one_statement(one: PostgresStore) -> None:
+    await subscribe(one)
+    await one.settle(Settlement(settled=[settled(key(1))]))
+    some = [Settlement(settled=[settled(key(offset))], watermarks={PARTITION: offset}) for offset in range(2, 500)]
+    assert await ran(gather(*map(one.settle, some))) == {"settle": 1}
+    more = [
+        Settlement(opened=[opened(key(600), members=(598, 599))], closed=[key(700)]),
+        Settlement(lanes=[lane()], lanes_gone=[(PARTITION, 2)], attempts=[attempt(key(1)), attempt(key(600))]),
+        *some,
+    ]
+    assert await ran(gather(*map(one.settle, more))) == {"flush": 1}
 
 
 async def test_no_question_reads_a_growing_table_from_end_to_end(connection: asyncpg.Connection) -> None:

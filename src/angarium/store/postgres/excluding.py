@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from angarium.store.owning import Alone
 from angarium.store.postgres.connection import connect_pool, writing
 from angarium.store.postgres.statements import run
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    from angarium.store.postgres.statements import Connection
+    from asyncpg.pool import PoolConnectionProxy
 
 NAMES = 8
 """How many names one process may be inside of, or wait for, at once."""
@@ -45,33 +45,24 @@ class Excluding:
         async with self._here.hold(name):
             connection = await self._acquire()
             try:
-                await _lock(connection, name)
-                try:
-                    yield
-                finally:
-                    await _unlock(connection, name)
+                with writing():
+                    await run(connection, "lock_name", name=name)
+                yield
             finally:
+                await _unlock(connection, name)  # Whoever gave up waiting may have been let in at that very moment.
                 await asyncio.shield(self._pool.release(connection))
 
-    async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy:
+    async def _acquire(self) -> PoolConnectionProxy:
         with writing():
             return await self._pool.acquire(timeout=WAITS_S)
 
 
-async def _lock(connection: Connection, name: str) -> None:
-    try:
-        with writing():
-            await run(connection, "lock_name", name=name)
-    except BaseException:
-        connection.terminate()  # Whoever gave up waiting may have been let in at that very moment.
-        raise
-
-
-async def _unlock(connection: Connection, name: str) -> None:
+async def _unlock(connection: PoolConnectionProxy, name: str) -> None:
+    """Let others in; if that cannot be said, by giving up the connection. What was done inside is done."""
     try:
         await run(connection, "unlock_name", name=name)
-    except Exception:  # noqa: BLE001  what was done inside is done; the lock goes with the connection, whatever it was
-        connection.terminate()
-    except BaseException:
-        connection.terminate()
-        raise
+    except BaseException as error:
+        with suppress(asyncpg.InterfaceError):  # It is lost already.
+            connection.terminate()
+        if not isinstance(error, Exception):
+            raise
