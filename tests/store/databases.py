@@ -87,12 +87,21 @@ class Databases:
             await connection.close()
         return self.of(name)
 
+    async def lend_copy(self, dsn: str) -> str:
+        """Make a database that holds what another does, to which nobody is connected; return how to reach it."""
+        name = f"{self._prefix}_{next(_numbers)}"
+        connection = await self._connect()
+        try:
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{_name(dsn)}"')
+        finally:
+            await connection.close()
+        return self.of(name)
+
     async def drop(self, dsn: str) -> None:
         """Drop a database, whoever is still connected."""
         connection = await self._connect()
         try:
-            name = dsn.partition("?")[0].rpartition("/")[2]
-            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            await connection.execute(f'DROP DATABASE IF EXISTS "{_name(dsn)}" WITH (FORCE)')
         finally:
             await connection.close()
 
@@ -113,3 +122,7 @@ class Databases:
             self._server.stdin.close()
             self._server.wait(STARTS_S)
             shutil.rmtree(self._folder)
+
+
+def _name(dsn: str) -> str:
+    return dsn.partition("?")[0].rpartition("/")[2]

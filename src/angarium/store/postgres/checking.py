@@ -6,14 +6,17 @@ Servers may go on meanwhile: each of their commits leaves everything whole, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from angarium.store.copying import PROGRESS, Table, partition_sql, refuse_unfinished, rows_sql
 from angarium.store.postgres.connection import connect, writing
 from angarium.store.postgres.copying import WHOLE_S, DatabaseSource, decoded, encoded, source_of, sql
 from angarium.store.postgres.migrating import expect_all
-from angarium.store.postgres.statements import SQL, Connection, load_migrations, value
+from angarium.store.postgres.statements import SQL, load_migrations, value
 from angarium.store.rows import Row
+
+if TYPE_CHECKING:
+    from angarium.store.postgres.statements import Connection
 
 _AT_ONCE: Final = 100
 
