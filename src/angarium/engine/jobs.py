@@ -108,7 +108,8 @@ class Jobs:
             except AngariumError as error:
                 emit(STORE_FAILED, operation="jobs_in", detail=str(error), pause_ms=int(LOOK_S * 1000))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):  # `wait_for` may swallow that it is cancelled.
+                    await self._moved.wait()
 
     async def _look(self) -> None:
         """Stop what is not to run any more, and start what is to run here."""

@@ -144,7 +144,8 @@ class Running:
             self._moved.clear()
             await self.note()
             try:
-                await asyncio.wait_for(self._moved.wait(), _NOTE_S)
+                async with asyncio.timeout(_NOTE_S):  # `wait_for` may swallow that it is cancelled.
+                    await self._moved.wait()
             except TimeoutError:
                 await self._check_is_sent_to()
             await self._ask()

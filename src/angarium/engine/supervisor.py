@@ -75,7 +75,7 @@ class Supervisor:
 
     async def _hand_over_all(self, within_s: float) -> None:
         ends_at = self._clock.now().mono + within_s
-        while self._moving is not None:
+        if self._moving is not None:
             await asyncio.wait([self._moving])
         self._share.hold(self._share.held)
         while held := self._share.held:
