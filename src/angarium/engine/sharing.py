@@ -12,6 +12,7 @@ from angarium.core.partitioning import partition_of
 from angarium.engine.heads import Heads
 from angarium.engine.registry import Registry
 from angarium.engine.standing import Standing
+from angarium.engine.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,6 +37,7 @@ class SharedEngine:
         self._store, self._local = store, local
         self._registry, self._heads = Registry(store), Heads()
         self._standing = Standing(store, self._registry, self._heads)
+        self._watching = Watching(store)
         self._known: dict[int, int] = {}  # The registry counters that memory is known to be as new as.
         self._is_open = False
 
@@ -46,13 +48,16 @@ class SharedEngine:
         self._store.listen(self._heads.learn)
         self._store.listen_registry(self._raised)
         self._heads.learn(await self._store.heads())
+        self._watching.open()
         if self._local is not None:
+            self._local.watch(self._watching.flushed, project="")
             await self._local.open()
         self._is_open = True
 
     async def close(self, *, within_s: float) -> None:
         """Stop."""
         self._is_open = False
+        await self._watching.close()
         if self._local is not None:
             await self._local.close(within_s=within_s)
 
@@ -142,9 +147,7 @@ class SharedEngine:
 
     def watch(self, changed: Watcher, *, project: str) -> Callable[[], None]:
         """Call `changed` after each flush; return what ends that."""
-        if self._local is None:
-            return lambda: None
-        return self._local.watch(changed, project=project)
+        return self._watching.watch(changed, project=project)
 
     def figures(self) -> Mapping[str, float]:
         """Return counters and gauges, by metric name without prefix."""

@@ -211,6 +211,15 @@ class Store(Protocol):
         That is: projects, tenants that somebody put, keys, apps and grants. It may also be called for own changes.
         """
 
+    def say(self, words: str) -> None:
+        """Say something, of at most 7,500 bytes, to the other processes that have the store open, soon.
+
+        It may get lost, as a whole: whoever says it does without an answer.
+        """
+
+    def listen_said(self, heard: Callable[[str], None]) -> None:
+        """Call `heard`, on the loop, with what other processes say from now on."""
+
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Keep all others, in every process, from being inside of `alone` with the same name.
 

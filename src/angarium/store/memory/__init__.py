@@ -31,6 +31,12 @@ class MemoryStore(Log, Registry, Apps, Objects, Deliveries, Retention):
     def listen_changes(self, changed: Callable[[], None]) -> None:
         """Do nothing: there is no other process that changes anything."""
 
+    def say(self, words: str) -> None:
+        """Do nothing: there is no other process."""
+
+    def listen_said(self, heard: Callable[[str], None]) -> None:
+        """Do nothing: there is no other process."""
+
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Keep all others from being inside of `alone` with the same name."""
         return self._alone.hold(name)

@@ -101,6 +101,10 @@ SELECT kind, given FROM number WHERE kind LIKE 'change %'
 -- Tell other processes which partitions have moved.
 SELECT pg_notify('angarium_moved', :moved)
 
+-- say --
+-- Say something to other processes.
+SELECT pg_notify('angarium_said', each) FROM unnest(:said::text[]) AS each
+
 -- standing --
 -- Return where each partition stands that was ever touched.
 SELECT "partition", head, registry FROM "partition" WHERE head > 0 OR registry > 0 ORDER BY "partition"
@@ -616,6 +620,17 @@ SELECT "partition", watermark FROM progress WHERE watermark > 0 ORDER BY "partit
 -- lanes --
 -- Return the rows of partitions' behind lanes.
 SELECT body FROM lane WHERE "partition" = ANY(:partitions::smallint[]) ORDER BY "partition", subscription
+
+-- lanes_of_project --
+-- Return the rows of a project's behind lanes.
+SELECT l.body FROM lane AS l JOIN owner AS o ON o.subscription = l.subscription WHERE o.project = :project
+
+-- failed_of_project --
+-- Return the subscriptions of a project of whose lanes an open delivery has failed before.
+SELECT DISTINCT o.subscription FROM open AS o WHERE o.project = :project AND o.origin = 0 AND EXISTS (
+    SELECT 1 FROM attempt AS a WHERE a."partition" = o."partition" AND a.last_offset = o.last_offset
+        AND a.subscription = o.subscription AND a.last_ms = o.last_ms
+)
 
 -- lane --
 -- Return a behind lane's row.

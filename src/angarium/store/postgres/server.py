@@ -121,6 +121,15 @@ class Server:
         """Call `changed` when another process has changed what all remember."""
         self._listeners.changed.append(changed)
 
+    def say(self, words: str) -> None:
+        """Say something to the other processes, soon."""
+        if self._is_open:
+            self._waker.say(words)
+
+    def listen_said(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with what other processes say."""
+        self._listeners.heard.append(heard)
+
     @property
     def owner(self) -> SharingOwner:
         """Return this process's share of the partitions."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 CHANNEL = "angarium_moved"
+SAID = "angarium_said"
+SAYS_MAX = 64
+"""How much one process may be about to say; what is more gets lost."""
 RESTS_S = 0.05
 """How long other processes are not told again."""
 LOOKS_S = 0.5
@@ -39,6 +42,7 @@ CHANGED = "changed"
 Woken = Callable[[Mapping[int, int]], None]
 Raised = Callable[[Collection[int]], None]
 Changed = Callable[[], None]
+Heard = Callable[[str], None]
 
 
 class Change(NamedTuple):
@@ -55,6 +59,7 @@ class Listeners:
         self.woken: list[Woken] = []
         self.raised: list[Raised] = []
         self.changed: list[Changed] = []
+        self.heard: list[Heard] = []
 
     def tell(self, heads: Mapping[int, int], raised: Collection[int] = (), *, is_changed: bool = False) -> None:
         """Tell of partitions that moved, of those whose registry did, and of changes."""
@@ -64,6 +69,11 @@ class Listeners:
             _call(tell_raised, raised)
         for tell_woken in self.woken if heads else ():
             _call(tell_woken, heads)
+
+    def tell_said(self, words: str) -> None:
+        """Tell what another process says."""
+        for tell in self.heard:
+            _call(tell, words)
 
 
 def _call(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -84,6 +94,7 @@ class Waker:
         self._registry: dict[int, int] = {}
         self._changes: dict[str, int] = {}
         self._untold: dict[int, Moved] = {}
+        self._unsaid: list[str] = []
         self._is_changed = False
         self._has_untold = asyncio.Event()
         self._looks_at_once = False
@@ -122,6 +133,12 @@ class Waker:
         self._has_untold.set()
         self._listeners.tell({}, is_changed=not is_own)
 
+    def say(self, words: str) -> None:
+        """Say something to other processes, unless there is too much already."""
+        if len(self._unsaid) < SAYS_MAX:
+            self._unsaid.append(words)
+            self._has_untold.set()
+
     def _note(self, standing: Mapping[int, tuple[int, int]]) -> set[int]:
         """Remember where partitions stand; return those whose registry has grown."""
         raised = set()
@@ -159,6 +176,9 @@ class Waker:
         ]
         if said:
             await self._ask("notify", moved=",".join(said))
+        unsaid, self._unsaid = self._unsaid, []
+        if unsaid:
+            await self._ask("say", said=unsaid)
 
     async def _look(self) -> None:
         """Look where all stands; what this process has just moved is told by its own commits."""
@@ -176,7 +196,7 @@ class Waker:
         heads = {partition: self._heads[partition] for partition in moved}
         self._listeners.tell(heads, raised, is_changed=bool(grown))
 
-    async def _ask(self, name: str, /, **values: str) -> list[asyncpg.Record]:
+    async def _ask(self, name: str, /, **values: str | list[str]) -> list[asyncpg.Record]:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._connected()
@@ -190,9 +210,14 @@ class Waker:
     async def _connected(self) -> Connection:
         connection = await connect(self._dsn)
         await connection.add_listener(CHANNEL, self._hear)
+        await connection.add_listener(SAID, self._hear_said)
         # What is told is worth nothing after a crash, so nobody need wait for the disk.
         await connection.execute("SET synchronous_commit = off")
         return connection
+
+    def _hear_said(self, connection: Connection | PoolConnectionProxy, pid: int, _: str, payload: object) -> None:
+        if pid != connection.get_server_pid() and isinstance(payload, str):
+            self._listeners.tell_said(payload)
 
     def _hear(self, connection: Connection | PoolConnectionProxy, pid: int, _: str, payload: object) -> None:
         """Pass on what another process tells; what it says may be old by now, and no more than a hint."""

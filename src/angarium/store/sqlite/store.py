@@ -36,6 +36,12 @@ class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
     def listen_changes(self, changed: Callable[[], None]) -> None:
         """Do nothing: no other process has the file."""
 
+    def say(self, words: str) -> None:
+        """Do nothing: no other process has the file."""
+
+    def listen_said(self, heard: Callable[[str], None]) -> None:
+        """Do nothing: no other process has the file."""
+
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Keep all others from being inside of `alone` with the same name."""
         return self._alone.hold(name)
