@@ -40,6 +40,13 @@ def test_a_store_that_cannot_be_written_makes_it_unready_and_says_why(server: Ru
     assert call(server, "GET", "/healthz").status == 200
 
 
+def test_who_may_not_send_is_not_ready_unless_it_only_answers(server: Running) -> None:
+    server.context.store.owner.may_send = lambda: False  # type: ignore[method-assign]  # a session that was lost
+    reply = call(server, "GET", "/readyz")
+    assert (reply.status, len(reply.json["causes"])) == (503, 1)
+    assert "nothing is sent" in reply.json["detail"]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/version"])
 def test_only_reading_is_allowed_there(server: Running, path: str) -> None:
     reply = call(server, "DELETE", path)

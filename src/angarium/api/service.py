@@ -53,13 +53,20 @@ class Readiness:
         """Return why it is not ready, nothing when it is. The store is written at most once a second."""
         if self._is_stopping:
             return ("the server is stopping",)
-        figures = self._context.engine.figures()
-        engine = () if figures.get("is_running", 1.0) else ("the engine does not deliver",)
+        engine = self._idle()
         async with self._lock:
             if time.monotonic() - self._probed_at > _PROBE_LASTS_S:
                 self._causes = await self._probe()
                 self._probed_at = time.monotonic()
         return (*engine, *self._causes)
+
+    def _idle(self) -> Sequence[str]:
+        """Return why nothing is delivered here, nothing when it is or is not this process's work."""
+        if not self._context.engine.figures().get("is_running", 1.0):
+            return ("the engine does not deliver",)
+        if self._context.settings.role != "api" and not self._context.store.owner.may_send():
+            return ("nothing is sent until the database has acknowledged again that this process is there",)
+        return ()
 
     async def _probe(self) -> Sequence[str]:
         now_ms = self._context.clock.now().wall_ms

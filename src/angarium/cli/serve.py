@@ -18,11 +18,12 @@ _FOR_CLIENTS = frozenset({"url", "api_key", "project"})
 
 
 def _serve(screen: Screen, **flags: str | None) -> None:
-    """Run the server: API and engine, with everything in one file.
+    """Run the server: API and engine, with everything in one file, or one of several that share a PostgreSQL database.
 
     Each flag is also read from the environment (ANGARIUM_LISTEN) and from angarium.toml (listen). Secrets are not taken
     as flags, which every user of the machine can see: ANGARIUM_ADMIN_KEY, ANGARIUM_SECRET_KEY, or files that
-    ANGARIUM_ADMIN_KEY_FILE and ANGARIUM_SECRET_KEY_FILE name.
+    ANGARIUM_ADMIN_KEY_FILE and ANGARIUM_SECRET_KEY_FILE name. So is a database's password, which is part of
+    ANGARIUM_STORE.
     """
     settings = load(flags={name: text for name, text in flags.items() if text is not None})
     from angarium.app import run  # noqa: PLC0415  --help and wrong settings need no server
@@ -34,6 +35,9 @@ def _tell(screen: Screen, server: Server) -> None:
     """Say where the server answers, and the admin key if it has just been made."""
     if screen.is_json:
         screen.document({"url": server.url, "docs": f"{server.url}/docs", "admin_key": server.admin_key})
+        return
+    if server.context.settings.role == "worker":
+        screen.line(f"worker     {server.url}/readyz")
         return
     screen.line(f"API        {server.url}")
     screen.line(f"docs       {server.url}/docs")
@@ -55,4 +59,6 @@ def _help(about: About) -> str:
 
 
 _serve.__signature__ = inspect.Signature(list(_flags()))  # type: ignore[attr-defined]  # read by what makes commands
-serve = local_command("serve", examples=("angarium serve", "angarium serve --listen 0.0.0.0:8080"))(_serve)
+serve = local_command("serve", examples=("angarium serve", "angarium serve --role worker --listen 0.0.0.0:8080"))(
+    _serve
+)
