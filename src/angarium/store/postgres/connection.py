@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -156,8 +156,9 @@ def writing(connection: Connection | None = None) -> Iterator[Callable[[], None]
             raise
         raise known from error
     finally:
-        if connection is not None and not connection.is_closed():
-            connection.remove_log_listener(hear)
+        if connection is not None:
+            with suppress(asyncpg.InterfaceError):  # It may have been given back by now.
+                connection.remove_log_listener(hear)
 
 
 def _is_lost(connection: Connection, error: BaseException) -> bool:
