@@ -12,10 +12,10 @@ from tests.stories.serving import Server
 
 # Addresses for measurements (RFC 2544), which nobody else uses.
 DATABASE_HOST, _DATABASE_FAR = "198.18.77.1", "198.18.77.2"
-HOOKS_HOST, HOOKS_FAR = "198.18.77.5", "198.18.77.6"
+HOOKS_HOST, _HOOKS_FAR = "198.18.77.5", "198.18.77.6"
 ALLOWED = f"{HOOKS_HOST}/32:1024-65535"
 _NAME = f"angarium-{os.getpid()}"
-_LINKS = {"angdb": (DATABASE_HOST, _DATABASE_FAR), "anghk": (HOOKS_HOST, HOOKS_FAR)}
+_LINKS = {"angdb": (DATABASE_HOST, _DATABASE_FAR), "anghk": (HOOKS_HOST, _HOOKS_FAR)}
 
 
 def can_be_made() -> bool:

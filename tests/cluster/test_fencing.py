@@ -10,16 +10,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.figures import note
-from tests.cluster.hearing import Hearing
 from tests.cluster.load import Load
 from tests.cluster.namespace import (
     ALLOWED,
     DATABASE_HOST,
-    HOOKS_FAR,
     HOOKS_HOST,
     FarServer,
     Namespace,
@@ -27,11 +26,14 @@ from tests.cluster.namespace import (
 )
 from tests.cluster.nodes import Cluster
 from tests.cluster.relay import Relay
+from tests.cluster.wheels import named
 from tests.cluster.world import IN_FLIGHT, TENANTS, Audience, Fleet, check, said
-from tests.stories.receiving import Received
+from tests.stories.receiving import Received, Receiver
 from tests.stories.serving import LOOPBACK, Server
 from tests.stories.waiting import eventually
 
+VICTIM = "victim"
+"""The version under which the victim runs, and so the name that its requests bear."""
 SESSION_S = 15.0
 """After so long without a word the server ends a worker's session."""
 SENDS_S = 5.0
@@ -52,9 +54,9 @@ class Cut:
         self._cluster = cluster
         self.relay = Relay([node.port for node in cluster.nodes])
 
-    def victim(self, fleet: Fleet, hearing: Hearing) -> Server:
-        """Start the victim."""
-        return fleet.add("worker", store=self._cluster.through(fleet.database, self.relay))
+    def victim(self, fleet: Fleet) -> Server:
+        """Return the victim, not started yet."""
+        return fleet.make("worker", store=self._cluster.through(fleet.database, self.relay))
 
     def cut(self) -> None:
         self.relay.cut()
@@ -78,12 +80,10 @@ class LinkCut(Cut):
         self._namespace.open()
         self.relay = Relay([node.port for node in cluster.nodes], host=DATABASE_HOST)
 
-    def victim(self, fleet: Fleet, hearing: Hearing) -> Server:
-        """Start the victim."""
+    def victim(self, fleet: Fleet) -> Server:
+        """Return the victim, not started yet."""
         dsn = self._cluster.through(fleet.database, self.relay)
-        victim = fleet.add("worker", kind=FarServer, store=dsn, egress_allow=self.allowed)
-        hearing.far[HOOKS_FAR] = victim
-        return victim
+        return fleet.make("worker", kind=FarServer, store=dsn, egress_allow=self.allowed)
 
     def cut(self) -> None:
         self._namespace.cut()
@@ -99,32 +99,28 @@ class LinkCut(Cut):
 class Story:
     """Load on three workers, one of whom will be the victim."""
 
-    def __init__(self, fleet: Fleet, hearing: Hearing, cut: Cut) -> None:
-        self.victim = cut.victim(fleet, hearing)
-        api, *self.others = (fleet.add(role, egress_allow=cut.allowed) for role in ("api", "worker", "worker"))
-        hearing.servers = fleet.members
-        self._fleet, self._hearing = fleet, hearing
+    def __init__(self, fleet: Fleet, receiver: Receiver, cut: Cut, folder: Path) -> None:
+        self.victim = cut.victim(fleet).runs(named(folder / VICTIM, VICTIM)).start()
+        api, *_ = (fleet.add(role, egress_allow=cut.allowed) for role in ("api", "worker", "worker"))
+        self._fleet = fleet
         project = api.project()
-        self.audience = Audience(project, hearing, host=cut.host)
+        self.audience = Audience(project, receiver, host=cut.host)
         self.load = Load(project, [api.port], TENANTS)
 
-    def sent(self, server: Server, *, since_s: float = 0.0) -> list[Received]:
-        """Return the requests that came from a server since a moment."""
+    def sent(self, *, by_victim: bool = True, since_s: float = 0.0) -> list[tuple[str, Received]]:
+        """Return the requests that came since a moment from the victim, or from the others, with their tenants."""
         return [
-            request
-            for hook in self.audience.hooks.values()
+            (tenant, request)
+            for tenant, hook in self.audience.hooks.items()
             for request in list(hook.requests)
-            if request.at_s >= since_s and self._hearing.sender(request) is server
+            if request.at_s >= since_s and (VICTIM in request.headers["user-agent"]) == by_victim
         ]
 
     def begin(self) -> None:
-        """Wait until all workers send."""
-        for server in (self.victim, *self.others):
-            self._wait_for(server, since_s=0.0)
+        """Wait until all are served, each by whom it is to be."""
+        eventually(self.sent, told=self._fleet.told)
+        eventually(lambda: self.sent(by_victim=False), told=self._fleet.told)
         self.audience.wait_for_more(1000)
-
-    def _wait_for(self, server: Server, *, since_s: float) -> None:
-        eventually(lambda: self.sent(server, since_s=since_s), told=self._fleet.told)
 
     def taken_over_s(self, *, since_s: float) -> float:
         """Wait until every tenant is served by the others; return the moment at which the last one was first."""
@@ -133,24 +129,20 @@ class Story:
 
     def _served_s(self, since_s: float) -> dict[str, float]:
         """Return the moments at which the others have served tenants first since a moment."""
-        mine = {server.pid for server in self.others}
         served: dict[str, float] = {}
-        for tenant, hook in self.audience.hooks.items():
-            for request in list(hook.requests):
-                sender = self._hearing.sender(request)
-                if request.at_s >= since_s and sender and sender.pid in mine:
-                    served.setdefault(tenant, request.at_s)
+        for tenant, request in self.sent(by_victim=False, since_s=since_s):
+            served.setdefault(tenant, request.at_s)
         return served
 
     def wait_for_return(self, *, since_s: float) -> None:
         """Wait until the victim sends again, what it has claimed anew."""
-        self._wait_for(self.victim, since_s=since_s)
+        eventually(lambda: self.sent(since_s=since_s), told=self._fleet.told)
         self.audience.wait_for_more(500)
 
     def sent_again(self, *, since_s: float) -> list[str]:
         """Return what the victim sent since a moment and came more than once."""
         came = self.audience.came
-        return [request.id for request in self.sent(self.victim, since_s=since_s) if came[request.id] > 1]
+        return [request.id for _, request in self.sent(since_s=since_s) if came[request.id] > 1]
 
     def settle(self) -> int:
         """See that nothing is lost and the store whole; return how much came twice."""
@@ -161,10 +153,10 @@ class Story:
 
 
 @pytest.fixture
-def hearing() -> Iterator[Hearing]:
-    hearing = Hearing(host="0.0.0.0")  # noqa: S104  the victim's network reaches it too
-    yield hearing
-    hearing.close()
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver(host="0.0.0.0")  # noqa: S104  the victim's network reaches it too
+    yield receiver
+    receiver.close()
 
 
 CUTS = [Cut, *([LinkCut] if can_be_made() else [])]
@@ -181,9 +173,9 @@ def cut(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Cut]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cut", [Cut], indirect=True)
 def test_a_worker_that_was_stopped_sends_nothing_of_what_it_held_when_it_wakes(
-    fleet: Fleet, hearing: Hearing, cut: Cut
+    fleet: Fleet, receiver: Receiver, cut: Cut, tmp_path: Path
 ) -> None:
-    story = Story(fleet, hearing, cut)
+    story = Story(fleet, receiver, cut, tmp_path)
 
     with story.load.running():
         story.begin()
@@ -204,16 +196,16 @@ def test_a_worker_that_was_stopped_sends_nothing_of_what_it_held_when_it_wakes(
 
 @pytest.mark.timeout(300)
 def test_a_worker_that_is_cut_off_from_its_database_sends_nothing_after_five_seconds(
-    fleet: Fleet, hearing: Hearing, cut: Cut
+    fleet: Fleet, receiver: Receiver, cut: Cut, tmp_path: Path
 ) -> None:
-    story = Story(fleet, hearing, cut)
+    story = Story(fleet, receiver, cut, tmp_path)
 
     with story.load.running():
         story.begin()
         cut.cut()
         cut_s = time.monotonic()
         taken_s = story.taken_over_s(since_s=cut_s) - cut_s
-        last_s = max(request.at_s for request in story.sent(story.victim)) - cut_s
+        last_s = max(request.at_s for _, request in story.sent()) - cut_s
         cut.mend()
         mended_s = time.monotonic()
         story.wait_for_return(since_s=mended_s)

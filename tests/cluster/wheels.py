@@ -40,7 +40,18 @@ def _renew(tree: Path) -> None:
     for store, sql in _MIGRATIONS.items():
         (package / "store" / store / "migrations" / MIGRATION).write_text(sql)
     for file in (package / "__init__.py", tree / "pyproject.toml"):
-        file.write_text(file.read_text().replace(f'"{__version__}"', f'"{NEWER}"', 1))
+        _name(file, NEWER)
+
+
+def named(folder: Path, version: str) -> Path:
+    """Copy the program as it is under another version, which tells in each request who sent it; return where it is."""
+    shutil.copytree(ROOT / "src", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    _name(folder / "angarium" / "__init__.py", version)
+    return folder
+
+
+def _name(file: Path, version: str) -> None:
+    file.write_text(file.read_text().replace(f'"{__version__}"', f'"{version}"', 1))
 
 
 def _run(command: list[str], *, cwd: Path | None = None) -> None:

@@ -27,10 +27,7 @@ _HEAD_MAX = 1 << 20
 
 
 class Received(NamedTuple):
-    """One request as it came; `at_s` is monotonic, `beside` how many others of its hook were not yet answered.
-
-    `peer` is the address that it came from.
-    """
+    """One request as it came; `at_s` is monotonic, `beside` how many others of its hook were not yet answered."""
 
     method: str
     path: str
@@ -38,7 +35,6 @@ class Received(NamedTuple):
     body: bytes
     at_s: float
     beside: int
-    peer: tuple[str, int]
 
     @property
     def id(self) -> str:
@@ -183,8 +179,7 @@ class Receiver:
         if hook is None:
             writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             return True
-        peer = writer.get_extra_info("peername")[:2]
-        request = Received(method, path, headers, body, time.monotonic(), hook.unanswered, peer)
+        request = Received(method, path, headers, body, time.monotonic(), hook.unanswered)
         hook.unanswered += 1
         hook.requests.append(request)
         try:
