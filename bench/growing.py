@@ -125,7 +125,7 @@ async def chunk(store: PostgresStore, meter: Meter, events: int, fan_out: int, w
     print(f"| accept, {fan_out} subscribed{when} | event | {between.each(before, count)} | {rate:,.0f} |")
     rate = records / (settled_s - accepted_s)
     print(f"| settle, {fan_out} subscribed{when} | record | {after.each(between, records)} | {rate:,.0f} |")
-    print(f"| both | event | {after.each(before, count)} | |")
+    print(f"| both | event | {after.each(before, count)} | |", flush=True)
 
 
 async def accept(store: PostgresStore, events: int) -> list[Place]:
@@ -147,25 +147,26 @@ async def alone(store: PostgresStore, events: int) -> None:
 
 async def settle(store: PostgresStore, places: Sequence[Place], fan_out: int) -> None:
     """Settle the deliveries of events to so many subscriptions, a flush at a time."""
-    rows = [
-        Settled(
-            Key(place.partition, place.offset, subscription, place.accepted_ms),
-            State.DELIVERED,
-            place.accepted_ms + 40,
-            attempts=1,
-            status=200,
-            reason="accepted",
-            at_ms=place.accepted_ms + 7,
-            took_ms=33,
-            phases=Phases(1, 2, 3, 30_000, 33_000),
-        )
-        for place in places
-        for subscription in range(1, fan_out + 1)
-    ]
-    for begin in range(0, len(rows), _FLUSH):
-        part = rows[begin : begin + _FLUSH]
-        heads = {row.key.partition: row.key.last_offset for row in part}
-        await store.settle(Settlement(settled=part, watermarks=heads))
+    ends = [(place, subscription) for place in places for subscription in range(1, fan_out + 1)]
+    for begin in range(0, len(ends), _FLUSH):
+        rows = [settled(place, subscription) for place, subscription in ends[begin : begin + _FLUSH]]
+        heads = {row.key.partition: row.key.last_offset for row in rows}
+        await store.settle(Settlement(settled=rows, watermarks=heads))
+
+
+def settled(place: Place, subscription: int) -> Settled:
+    """Return the end of an event's delivery, at the first attempt."""
+    return Settled(
+        Key(place.partition, place.offset, subscription, place.accepted_ms),
+        State.DELIVERED,
+        place.accepted_ms + 40,
+        attempts=1,
+        status=200,
+        reason="accepted",
+        at_ms=place.accepted_ms + 7,
+        took_ms=33,
+        phases=Phases(1, 2, 3, 30_000, 33_000),
+    )
 
 
 async def probe(store: PostgresStore, count: int) -> None:
