@@ -43,7 +43,7 @@ class FakeEngine:
         self.loaded: list[str] = []
         self.has_room = True
         self._matches = matches
-        self._is_outdated = False
+        self.generation = 0
         self._held: dict[tuple[str, str], TenantSubscriptions] = {}
 
     def held(self, project: str, tenant: str) -> TenantSubscriptions | None:
@@ -61,14 +61,14 @@ class FakeEngine:
         found = cast("TenantSubscriptions", All())
         return self._held.setdefault((project, tenant), found)
 
-    def is_outdated(self, registries: Mapping[int, int]) -> bool:
-        """Say so once after `change`."""
-        is_outdated, self._is_outdated = self._is_outdated, False
-        return is_outdated
+    def is_outdated(self, registries: Mapping[int, int], *, generation: int) -> bool:
+        """Say so of what was counted before `change`."""
+        return generation != self.generation
 
     def change(self, matches: int) -> None:
         """Have another process change who wants what, so that what is in memory is not so any more."""
-        self._matches, self._is_outdated = matches, True
+        self._matches = matches
+        self.generation += 1
         self._held.clear()
 
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:

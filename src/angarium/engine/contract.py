@@ -51,10 +51,14 @@ class Engine(Protocol):
     async def subscriptions(self, project: str, tenant: str) -> TenantSubscriptions:
         """Return a tenant's subscriptions, loaded when they are not in memory."""
 
-    def is_outdated(self, registries: Mapping[int, int]) -> bool:
-        """Say whether subscriptions have changed since those in memory were read, by a receipt's registry counters.
+    @property
+    def generation(self) -> int:
+        """Return a number that grows whenever subscriptions are dropped from memory, to be read again."""
 
-        If so they are dropped from memory, so that `subscriptions` reads them again.
+    def is_outdated(self, registries: Mapping[int, int], *, generation: int) -> bool:
+        """Say whether subscriptions have changed since they were in memory in a generation, by a receipt's counters.
+
+        If those in memory now are old they are dropped, so that `subscriptions` reads them again.
         """
 
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
@@ -90,6 +94,9 @@ class Engine(Protocol):
 
         `StoreAway` when the store cannot be had.
         """
+
+    def serves(self, partition: int) -> bool:
+        """Say whether this process has the lanes of a partition."""
 
     # -- views ------------------------------------------------------------------------------------------------------
 

@@ -241,7 +241,10 @@ class LogEngine:
         """Return a tenant's subscriptions, loaded when they are not in memory."""
         return await self._registry.load(project, tenant)
 
-    def is_outdated(self, registries: Mapping[int, int]) -> bool:  # noqa: ARG002  whoever changes it says so here
+    generation = 0
+    """Whoever changes subscriptions says so here: what was counted stays right."""
+
+    def is_outdated(self, registries: Mapping[int, int], *, generation: int) -> bool:  # noqa: ARG002  as is said above
         """Say that nobody else changes subscriptions."""
         return False
 
@@ -280,6 +283,10 @@ class LogEngine:
     async def folded(self) -> None:
         """Wait until all that is committed by now has been folded into the current state of its objects."""
         await self._keeper.catch_up()
+
+    def serves(self, partition: int) -> bool:
+        """Say whether this process has the lanes of a partition."""
+        return partition in self._share.served
 
     # -- views ------------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class SharedEngine:
         self._standing = Standing(store, self._registry, self._heads)
         self._watching = Watching(store)
         self._known: dict[int, int] = {}  # The registry counters that memory is known to be as new as.
+        self.generation = 0
         self._is_open = False
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -47,6 +48,7 @@ class SharedEngine:
         """Begin to learn what others do, and to deliver what is owned here."""
         self._store.listen(self._heads.learn)
         self._store.listen_registry(self._raised)
+        self._known = dict(await self._store.registry())  # Before anything is in memory.
         self._heads.learn(await self._store.heads())
         self._watching.open()
         if self._local is not None:
@@ -71,12 +73,13 @@ class SharedEngine:
         """Return a tenant's subscriptions, loaded when they are not in memory."""
         return await self._registry.load(project, tenant)
 
-    def is_outdated(self, registries: Mapping[int, int]) -> bool:
-        """Say whether subscriptions have changed since those in memory were read; if so they are dropped."""
+    def is_outdated(self, registries: Mapping[int, int], *, generation: int) -> bool:
+        """Say whether subscriptions have changed since a generation of what is in memory."""
         newer = {partition: count for partition, count in registries.items() if count > self._known.get(partition, 0)}
-        self._raised(newer)
-        self._known |= newer
-        return bool(newer)
+        if newer:
+            self._raised(newer)
+            self._known |= newer
+        return generation != self.generation
 
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         """Hand over what has just been committed; what is owned elsewhere is read there."""
@@ -93,6 +96,7 @@ class SharedEngine:
     async def changed(self, subscription: Subscription) -> None:
         """Take note that a subscription was written or removed; another owner reads of it in the store."""
         self._registry.forget(subscription.project, subscription.tenant)
+        self.generation += 1
         local = self._owner_of(subscription.partition)
         if local is not None:
             await local.changed(subscription)
@@ -129,12 +133,17 @@ class SharedEngine:
         while await self._store.fold_objects(limit=_FOLD_MAX) >= _FOLD_MAX:
             pass
 
+    def serves(self, partition: int) -> bool:
+        """Say whether this process has the lanes of a partition."""
+        return self._local is not None and self._local.serves(partition)
+
     # -- views ------------------------------------------------------------------------------------------------------
 
     async def lane(self, subscription: Subscription) -> LaneView:
         """Return how a subscription's lane is doing."""
-        local = self._owner_of(subscription.partition)
-        return await (local or self._standing).lane(subscription)
+        if self._local is not None and self._local.serves(subscription.partition):
+            return await self._local.lane(subscription)
+        return await self._standing.lane(subscription)
 
     async def lane_failing(self, project: str) -> Sequence[int]:
         """Return the numbers of the subscriptions whose lanes are failing, or were when it was last written."""
@@ -162,5 +171,6 @@ class SharedEngine:
         return self._local if partition in self._store.owner.owned else None
 
     def _raised(self, partitions: Collection[int]) -> None:
+        self.generation += 1
         for partition in partitions:
             self._registry.forget_partition(partition)

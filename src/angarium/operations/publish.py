@@ -61,11 +61,12 @@ Answer = Published | Exception
 
 
 class _Prepared(NamedTuple):
-    """A publish that has been read and may go to the store once there is room."""
+    """A publish that has been read and may go to the store once there is room, matched in some generation."""
 
     publish: Publish
     began: Moment
     done: Callable[[Answer], None]
+    generation: int
 
 
 class Publisher:
@@ -162,7 +163,8 @@ class Publisher:
         digest = _digest(asked) if key else b""
         if project.settings.get("rate"):
             self._keep_to_rate(project, events, began.mono)
-        return _Prepared(Publish(project.name, events, began.wall_ms, key, digest, matched), began, done)
+        publish = Publish(project.name, events, began.wall_ms, key, digest, matched)
+        return _Prepared(publish, began, done, self._engine.generation)
 
     def _keep_to_rate(self, project: Project, events: tuple[Event, ...], now: float) -> None:
         """Count events against each tenant's rate; `RateExceeded`, and nothing is counted, when one is over it."""
@@ -189,9 +191,10 @@ class Publisher:
         async with asyncio.timeout(_LOADS_MAX_S):
             began = self._clock.now()
             served = await self._who_and_where(asked, now_ms=began.wall_ms)
-            events = _read(asked, served)
+            events, generation = _read(asked, served), self._engine.generation
             matched = await self._read_matched(asked.project, events)
-            return self._prepared(asked, served.project, events, matched, self._clock.now(), done)
+            prepared = self._prepared(asked, served.project, events, matched, self._clock.now(), done)
+            return prepared._replace(generation=generation)
 
     async def _read_matched(self, project: str, events: tuple[Event, ...]) -> int:
         """Return how many pairs of these events and subscriptions will be sent."""
@@ -236,7 +239,7 @@ class Publisher:
         else:
             if not receipt.is_replay:
                 self._offer(prepared.publish.events, receipt.places)
-            if receipt.registries and self._engine.is_outdated(receipt.registries):
+            if receipt.registries and self._is_outdated(prepared, receipt):
                 self._recount(prepared, receipt)
             else:
                 self._answer(prepared, receipt)
@@ -246,6 +249,9 @@ class Publisher:
             self._engine.offer(events, places)
         except Exception as error:  # noqa: BLE001  the events are on disk, where the engine finds them again
             emit(ENGINE_FAILED, part="offer", error=error)
+
+    def _is_outdated(self, prepared: _Prepared, receipt: Receipt) -> bool:
+        return self._engine.is_outdated(receipt.registries, generation=prepared.generation)
 
     def _recount(self, prepared: _Prepared, receipt: Receipt) -> None:
         """Answer what has been accepted once it is known for whom, as another process has changed subscriptions."""

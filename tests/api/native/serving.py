@@ -81,8 +81,13 @@ class FakeEngine:
             await self.store.versions_of(project, tenant),
         )
 
-    def is_outdated(self, registries: Mapping[int, int]) -> bool:
+    generation = 0
+
+    def is_outdated(self, registries: Mapping[int, int], *, generation: int) -> bool:
         return False
+
+    def serves(self, partition: int) -> bool:
+        return True
 
     def offer(self, events: Sequence[Event], places: Sequence[Place]) -> None:
         """Do nothing: nobody waits for it."""
