@@ -36,6 +36,8 @@ RESTS_S = 0.05
 """How long other processes are not told again."""
 LOOKS_S = 0.5
 """After how long somebody looks, whether told or not."""
+ANSWERS_S = 5.0
+"""How long the server may take to answer, before it is asked on another connection."""
 CHANGED = "changed"
 """What is told when the count of changes has moved: whoever hears it looks."""
 
@@ -202,13 +204,15 @@ class Waker:
                 self._connection = await self._connected()
             return await run(self._connection, name, **values)
         except Exception as error:
+            if isinstance(error, TimeoutError) and self._connection is not None:
+                self._connection.terminate()  # Nobody may be at its other end any more.
             known = translated(error)
             if known is error:
                 raise
             raise known from error
 
     async def _connected(self) -> Connection:
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, command_s=ANSWERS_S)
         await connection.add_listener(CHANNEL, self._hear)
         await connection.add_listener(SAID, self._hear_said)
         # What is told is worth nothing after a crash, so nobody need wait for the disk.
