@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from angarium.store.sqlite.apps import Apps
+from angarium.store.sqlite.checking import damage
 from angarium.store.sqlite.deliveries import Deliveries
 from angarium.store.sqlite.log import Log
 from angarium.store.sqlite.objects import Objects
 from angarium.store.sqlite.registry import Registry
 from angarium.store.sqlite.retention import Retention
-from angarium.store.sqlite.statements import run, value
+from angarium.store.sqlite.statements import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,15 +48,12 @@ class SqliteStore(Log, Registry, Apps, Objects, Deliveries, Retention):
         return self._alone.hold(name)
 
     async def check(self) -> Sequence[str]:
-        """Return what is wrong with the file, in sentences; nothing when it is whole. This reads all of it."""
+        """Return what is wrong with the file's pages, offsets and objects, in sentences; `checking` finds out more."""
         return await self._read(_check)
 
 
 def _check(connection: apsw.Connection) -> list[str]:
-    wrong = [text for (text,) in run(connection, "check") if text != "ok"]
-    lost = value(connection, "check_objects")
-    wrong += [f"{lost} objects consist of entries that are nowhere, expected none"] * bool(lost)
-    return wrong + [
+    return damage(connection) + [
         f"partition {partition} has {count} entries from offset {lowest} to {highest}, expected all above its floor"
         for partition, count, lowest, highest in run(connection, "check_offsets")
     ]
