@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from angarium.cli.command import Key, Url, local_command, option
-from angarium.cli.doctor_checks import Finding, Level, Visit, check_all
+from angarium.cli.doctor_checks import Visit, check_all
+from angarium.cli.doctor_findings import Finding, Level
 from angarium.cli.screen import Screen
 from angarium.errors import SettingsWrong
 from angarium.settings import Settings, client_settings, load

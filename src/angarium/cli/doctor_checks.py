@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import IntEnum
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
 from angarium.cli.client import ApiClient, ApiProblem, Reply, Unreachable
-from angarium.settings import ClientSettings, Settings
+from angarium.cli.doctor_findings import Finding, Level
+from angarium.cli.doctor_postgres import check_postgres
+from angarium.settings import ClientSettings, Settings, is_postgres
 
 SQLITE_MIN = (3, 51, 3)
 """Earlier versions may corrupt a store when its write-ahead log is reset (https://sqlite.org/wal.html)."""
@@ -36,23 +37,6 @@ _SKEW_FAIL_S = 300  # What Standard Webhooks' receivers tolerate.
 _RESOLVE_S = 5
 
 
-class Level(IntEnum):
-    """How bad it is; also the exit code."""
-
-    OK = 0
-    WARN = 1
-    FAIL = 2
-
-
-class Finding(NamedTuple):
-    """What a check found, and what mends it (empty where nothing needs to be)."""
-
-    level: Level
-    subject: str
-    found: str
-    fix: str = ""
-
-
 class Visit(NamedTuple):
     """What the checks look at."""
 
@@ -63,7 +47,11 @@ class Visit(NamedTuple):
 
 def check_all(visit: Visit) -> Iterator[Finding]:
     """Look at everything, from the inside to the outside."""
-    for check in (_sqlite, _store, _secret_key, _disk, _open_files, _egress, _listen, _clock, _names):
+    if is_postgres(visit.settings.store):
+        yield from check_postgres(visit.settings.store)
+    else:
+        yield from (check(visit) for check in (_sqlite, _store, _disk))
+    for check in (_secret_key, _open_files, _egress, _listen, _clock, _names):
         yield check(visit)
     yield from _server(visit.client)
 
