@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 from angarium.engine.engine import LogEngine
 from angarium.errors import StoreAway
 from angarium.model.delivery import State
-from angarium.model.wire import Response
+from angarium.model.wire import WITHHELD, Response
 from angarium.store.memory import MemoryStore
 from tests.engine.world import ScriptedSender, World, ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from angarium.model.delivery import Key, Settled
     from angarium.model.subscription import Subscription
@@ -111,8 +111,18 @@ class FrailSender(ScriptedSender):
         self._world = world
         self.is_dead = False
 
-    def post(self, request: Request, *, done: Callable[[Answer], None], **terms: Any) -> None:
+    def post(
+        self,
+        request: Request,
+        *,
+        done: Callable[[Answer], None],
+        may_send: Callable[[], bool] | None = None,
+        **terms: Any,
+    ) -> None:
         if self.is_dead:
+            return
+        if may_send is not None and not may_send():
+            asyncio.get_running_loop().call_soon(done, WITHHELD)
             return
         self._world.account.posted(request)
 
@@ -151,10 +161,14 @@ class Account:
         self.on_wire[name] -= 1
         self.accepted[name] += isinstance(answer, Response) and 200 <= answer.status <= 299
 
-    def killed(self, settled: set[tuple[str, str]]) -> None:
-        """Take note of what a new process may send once more: what was on the wire, and what was not written yet."""
-        self.may_repeat.update(name for name, count in self.on_wire.items() if count)
-        self.may_repeat.update(name for name in self.accepted if not self.on_wire[name] and name not in settled)
+    def killed(self, settled: set[tuple[str, str]], urls: Container[str] | None = None) -> None:
+        """Take note of what a new process may send once more: what was on the wire, and what was not written yet.
+
+        Only what was sent to these urls, when they are given.
+        """
+        names = {name for name, count in self.on_wire.items() if count}
+        names |= {name for name in self.accepted if not self.on_wire[name] and name not in settled}
+        self.may_repeat.update(name for name in names if urls is None or name[0] in urls)
 
     @property
     def repeated(self) -> Counter[tuple[str, str]]:
@@ -198,16 +212,18 @@ class CrashWorld(World):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        urls = {number: subscription.url for number, subscription in self.memory._subscriptions.items()}
-        self.account.killed(
-            {
-                (urls.get(key.subscription, ""), name)
-                for key, settled in self.memory._settled.items()
-                for name in _names_of(key, settled)
-            }
-        )
+        self.account.killed(self.written())
         self.engine = self._make()
         await self.start()
+
+    def written(self) -> set[tuple[str, str]]:
+        """Return what is settled on disk, by url and `webhook-id`."""
+        urls = {number: subscription.url for number, subscription in self.memory._subscriptions.items()}
+        return {
+            (urls.get(key.subscription, ""), name)
+            for key, settled in self.memory._settled.items()
+            for name in _names_of(key, settled)
+        }
 
     def ends(self, subscription: Subscription) -> list[Settled]:
         """Return what was settled of a subscription."""

@@ -47,6 +47,7 @@ class Traffic:
         self.owed: Counter[int] = Counter()
         self.sequence: dict[str, int] = {}  # which event came when, by its id
         self.is_over = False
+        self.terms: dict[str, Any] = {}  # what all subscriptions ask for besides
 
     async def start(self) -> None:
         await self.w.store.put_project(Project(PROJECT, "standard", 0, 0, settings={"allow_http": True}))
@@ -55,7 +56,7 @@ class Traffic:
             await self.subscribe()
 
     async def subscribe(self) -> None:
-        overrides = self.dice.choice(POLICIES)
+        overrides = {**self.dice.choice(POLICIES), **self.terms}
         dialect = self.dice.choice(["standard", "merging"]) if "batch" in overrides else "standard"
         made = await self.w.subscribe(tenant=self.dice.choice("12"), overrides=overrides, dialect=dialect)
         self.subscriptions.append(made)

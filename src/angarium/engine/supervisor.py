@@ -114,10 +114,10 @@ class Supervisor:
     def _move(self) -> None:
         if self._moving is not None or self._is_closing:
             return
-        excess = self._excess & self._share.served
-        gained = self._owner.owned - self._share.held - self._excess
+        idle = self._owner.owned - self._share.held
+        excess, gained = self._excess & (self._share.served | idle), idle - self._excess
         if excess:
-            self._begin(self._hand_over(excess))
+            self._begin(self._hand_over(excess))  # What was not even taken up yet is handed over, too.
         elif gained:
             self._begin(self._take_up(gained))
 
