@@ -623,7 +623,8 @@ SELECT body FROM lane WHERE "partition" = ANY(:partitions::smallint[]) ORDER BY 
 
 -- lanes_of_project --
 -- Return the rows of a project's behind lanes.
-SELECT l.body FROM lane AS l JOIN owner AS o ON o.subscription = l.subscription WHERE o.project = :project
+SELECT l.body FROM subscription AS s JOIN owner AS o ON o.subscription = s.number
+JOIN lane AS l ON l."partition" = o."partition" AND l.subscription = s.number WHERE s.project = :project
 
 -- failed_of_project --
 -- Return the subscriptions of a project of whose lanes an open delivery has failed before.
