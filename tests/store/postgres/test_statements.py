@@ -16,14 +16,15 @@ import pytest
 from angarium.store import postgres
 from angarium.store.contract import Settlement
 from angarium.store.postgres import PostgresStore
-from angarium.store.postgres.statements import RAN, SQL
+from angarium.store.postgres.connection import SETTINGS
+from angarium.store.postgres.statements import RAN, SQL, Statement
 from tests.store.values import PARTITION, attempt, event, fill, key, lane, opened, publish, settled, subscribe
 
 SOURCES = "".join(path.read_text("utf-8") for path in Path(postgres.__file__).parent.glob("*.py"))
 WAY = re.compile(r"_(down|up)$")
 VARIANT = re.compile(r"(_(project|tenant|subscription))?(_(down|up))?$")
 
-FIXED = {"migration", "number", "meta", "partition", "progress", "retained", "folded"}
+FIXED = {"migration", "number", "meta", "partition", "progress", "retained", "folded", "day"}
 """Tables that do not grow with what is published, subscribed or delivered."""
 WHOLE = {
     "check_objects": "a check reads everything",
@@ -82,20 +83,47 @@ async def test_a_flush_is_one_statement(one: PostgresStore) -> None:
 
 async def test_no_question_reads_a_growing_table_from_end_to_end(connection: asyncpg.Connection) -> None:
     """With nothing in them the server would read all tables whole; told not to, it does where it has no other way."""
-    for setting in ("enable_seqscan = off", "enable_bitmapscan = on", "plan_cache_mode = force_generic_plan"):
-        await connection.execute(f"SET {setting}")
+    await have_plans_show_all(connection)
     wrong: dict[str, list[str]] = {}
     for name, statement in SQL.items():
         if block(name) in WHOLE or UNPLANNED.match(statement.sql):
             continue
-        await connection.execute(f"PREPARE asked AS {statement.sql}")
-        nothing = f"({', '.join(['NULL'] * len(statement.names))})" if statement.names else ""
-        (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE asked {nothing}")
-        await connection.execute("DEALLOCATE asked")
-        read = [table for table in whole(json.loads(row[0])[0]["Plan"]) if table not in FIXED]
+        read = [table for table in whole(await plan_of(connection, statement)) if table not in FIXED]
         if read:
             wrong[name] = read
     assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["read", "read_tenant", "list_of_project_down", "list_settled_tenant_up"])
+async def test_days_tables_are_merged_not_sorted(connection: asyncpg.Connection, name: str) -> None:
+    """Sorting would read all that there is for one page of it."""
+    await have_plans_show_all(connection)
+    nodes = list(kinds(await plan_of(connection, SQL[name])))
+    assert "Merge Append" in nodes
+    assert nodes.count("Sort") <= name.startswith("list_of")  # A page itself is sorted.
+
+
+async def have_plans_show_all(connection: asyncpg.Connection) -> None:
+    """Plan as the store does, and leave no day's table out."""
+    shown = {**SETTINGS, "enable_partition_pruning": "off"}
+    for setting in ("enable_seqscan", "enable_mergejoin", "plan_cache_mode", "enable_partition_pruning"):
+        await connection.execute(f"SET {setting} = {shown[setting]}")
+
+
+async def plan_of(connection: asyncpg.Connection, statement: Statement) -> dict[str, Any]:
+    await connection.execute(f"PREPARE asked AS {statement.sql}")
+    nothing = f"({', '.join(['NULL'] * len(statement.names))})" if statement.names else ""
+    (row,) = await connection.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE asked {nothing}")
+    await connection.execute("DEALLOCATE asked")
+    plan: dict[str, Any] = json.loads(row[0])[0]["Plan"]
+    return plan
+
+
+def kinds(plan: dict[str, Any]) -> Iterator[str]:
+    """Yield the kinds of a plan's nodes."""
+    yield plan["Node Type"]
+    for each in plan.get("Plans", []):
+        yield from kinds(each)
 
 
 def whole(plan: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from angarium.model.event import Kind
+from angarium.store.postgres.days import DAY_MS
 from angarium.store.postgres.statements import run
 from angarium.store.rows import Row
 
@@ -42,6 +43,7 @@ class Batch:
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._counts: dict[int, int] = {}
+        self._days: dict[int, int] = {}
         self._made: dict[int, int] = {}
 
     def add(self, numbers: Numbers, now_ms: int, kind: Kind, columns: Row) -> tuple[int, int]:
@@ -51,6 +53,7 @@ class Batch:
         """
         tenant, project, partition = numbers
         distance = self._counts[partition] = self._counts.get(partition, 0) + 1
+        self._days[partition] = max(self._days.get(partition, 0), now_ms // DAY_MS)
         object_, action, object_id, extra, data = columns
         self._rows.append(
             (
@@ -81,6 +84,7 @@ class Batch:
             "accept",
             partitions=list(self._counts),
             counts=list(self._counts.values()),
+            days=list(self._days.values()),
             made=list(self._made),
             made_ms=list(self._made.values()),
             **columns,

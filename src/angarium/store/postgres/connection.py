@@ -25,7 +25,7 @@ COMMAND_S = 60.0
 COMMIT_S = 10.0
 """How long publishes wait for a commit that replicas hold up which do not answer; then its outcome is unknown."""
 
-_SETTINGS = {
+SETTINGS = {
     "application_name": "angarium",
     # Short statements over a few rows: compiling them costs more than running them.
     "jit": "off",
@@ -74,7 +74,7 @@ async def connect(
     dsn: str, *, command_s: float = COMMAND_S, settings: Mapping[str, str] = _NOTHING_ELSE
 ) -> asyncpg.Connection:
     """Open a connection to the primary among a DSN's servers; `StoreAway` when it cannot be reached."""
-    options = {**_OPTIONS, "server_settings": {**_SETTINGS, **settings}}
+    options = {**_OPTIONS, "server_settings": {**SETTINGS, **settings}}
 
     async def one(server: str) -> asyncpg.Connection:
         try:

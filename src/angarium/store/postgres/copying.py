@@ -33,6 +33,7 @@ from angarium.store.copying import (
     size_of,
 )
 from angarium.store.postgres.connection import committing, connect, writing
+from angarium.store.postgres.days import DAY_MS
 from angarium.store.postgres.folding import FOLDED_AT_ONCE, fold
 from angarium.store.postgres.migrating import migrate
 from angarium.store.postgres.statements import load_migrations, run, value
@@ -314,13 +315,13 @@ def _zones(rows: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
 
 
 async def _write_settled(connection: asyncpg.Connection, table: Table, rows: Sequence[Row]) -> None:
-    counts: Counter[tuple[int, int, int]] = Counter()
-    weighed = []
+    counts: Counter[tuple[int, int, int, int]] = Counter()
+    weighed, moment = [], table.columns.index("last_ms")
     for row in rows:
         project, _, partition, *_, state, _, first_offset, record = row
         weight = 1 if first_offset is None else weight_of(record)
-        counts[partition, project, state] += weight
+        counts[partition, project, state, row[moment] // DAY_MS] += weight
         weighed.append((*row, weight))
     await connection.copy_records_to_table(table.name, records=weighed, columns=[*table.columns, "weight"])
-    partitions, projects, states = zip(*counts, strict=True)
-    await connection.execute(sql()["count_settled"], partitions, projects, states, list(counts.values()))
+    partitions, projects, states, days = zip(*counts, strict=True)
+    await connection.execute(sql()["count_settled"], partitions, projects, states, days, list(counts.values()))

@@ -69,9 +69,9 @@ ON CONFLICT (zone, writer) DO UPDATE SET first_sequence = least(z.first_sequence
 
 -- count_settled --
 -- Count deliveries that are settled.
-INSERT INTO delivery_count AS c ("partition", project, state, total)
-SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::smallint[], $4::bigint[])
-ON CONFLICT (project, state, "partition") DO UPDATE SET total = c.total + excluded.total
+INSERT INTO delivery_count AS c ("partition", project, state, day, total)
+SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::smallint[], $4::integer[], $5::bigint[])
+ON CONFLICT (project, state, "partition", day) DO UPDATE SET total = c.total + excluded.total
 
 -- analyze --
 -- Have the server know what the tables hold, which came in all at once.

@@ -130,7 +130,10 @@ class Deliveries(Packed):
             if scope is None:
                 return Listing([])
             if query.event is not None:
-                return await _list_of_event(connection, query, query.event, scope, wanted)
+                event = query.event
+                days = self._days.of(event.partition, event.offset)
+                tenant = await value(connection, "tenant_at", partition=event.partition, offset=event.offset, **days)
+                return await _list_of_event(connection, query, event, scope, wanted, tenant)
             return await _list(connection, query, scope, wanted)
 
     async def _delivery_scope(self, connection: Connection, query: DeliveryQuery) -> _Scope | None:
@@ -170,11 +173,10 @@ async def _list(connection: Connection, query: DeliveryQuery, scope: _Scope, wan
 
 
 async def _list_of_event(
-    connection: Connection, query: DeliveryQuery, event: Place, scope: _Scope, wanted: Window
+    connection: Connection, query: DeliveryQuery, event: Place, scope: _Scope, wanted: Window, tenant: int | None
 ) -> Listing[Delivery]:
-    """Read all deliveries of one event: they are as many as it has subscriptions."""
+    """Read all deliveries of one event, whose tenant it is: they are as many as it has subscriptions."""
     place = {"partition": event.partition, "offset": event.offset}
-    tenant = await value(connection, "tenant_at", **place)
     held: list[tuple[Record, Delivery]] = [
         (row, open_of(_after_owner(row))) for row in await run(connection, "opens_of_event", **place)
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from angarium.store.postgres.days import EVER
 from angarium.store.postgres.packed import Packed
 from angarium.store.postgres.settling import columns
 from angarium.store.postgres.statements import run, value
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FOLDED_AT_ONCE = 2000
 """How many entries are folded in one commit when all are to be."""
 
-_RANGE = ("partition", "low", "high")
+_RANGE = ("partition", "low", "high", "day")
 
 
 class Folding(Packed):
@@ -46,16 +47,17 @@ async def fold(
     connection: Connection, *, limit: int | None = None, partition: int | None = None, to: int | None = None
 ) -> int:
     """Fold the next entries, at most so many, of one partition alone, up to an offset; return how many that were."""
-    count, ranges = 0, list[tuple[int, int, int]]()
-    for number, low, head in await run(connection, "lock_unfolded", partition=partition):
+    count, since, ranges = 0, EVER, list[tuple[int, int, int, int]]()
+    for number, low, head, day, head_day in await run(connection, "lock_unfolded", partition=partition):
         high = head if to is None else min(head, to)
         if limit is not None:
             high = min(high, low + limit - count)
         if high > low:
-            ranges.append((number, low, high))
+            ranges.append((number, low, high, head_day if high == head else day))
+            since = min(since, day)
             count += high - low
     if ranges:
-        await run(connection, "fold", **columns(_RANGE, ranges))
+        await run(connection, "fold", since=since, **columns(_RANGE, ranges))
         if await value(connection, "has_kept_entries"):
-            await run(connection, "drop_kept_entries", **columns(_RANGE, ranges))
+            await run(connection, "drop_kept_entries", since=since, **columns(_RANGE, ranges))
     return count

@@ -12,6 +12,7 @@ from angarium.errors import NotFound
 from angarium.model.event import Entry, Kind, Place
 from angarium.store.contract import EventQuery, Listing, Page, Slice
 from angarium.store.paging import cut, encode, window
+from angarium.store.postgres.days import NO_DAYS
 from angarium.store.postgres.names import NOBODY, Numbers
 from angarium.store.postgres.packed import END, Packed, way
 from angarium.store.postgres.statements import first, run, value
@@ -49,9 +50,10 @@ class Log(Packed):
     async def read(self, partition: int, *, after: int, limit: int) -> Sequence[Entry]:
         """Return a partition's entries after an offset."""
         async with self._reading() as connection:
-            return await self._entries(
-                connection, await run(connection, "read", partition=partition, after=after, limit=limit)
-            )
+            since = self._days.since(partition, after + 1)
+            rows = await run(connection, "read", partition=partition, after=after, since=since, limit=limit)
+            self._days.learn_from(rows)
+            return await self._entries(connection, rows)
 
     async def read_tenant(self, project: str, tenant: str, *, after: int, limit: int) -> Slice:
         """Return one tenant's entries after an offset of its partition."""
@@ -60,16 +62,17 @@ class Log(Packed):
             # The head comes first: whatever is committed by then is seen by the next statement.
             head: int = await value(connection, "head", partition=partition)
             number = await self._tenant_number(connection, project, tenant)
-            rows = await run(connection, "read_tenant", tenant=number, after=after, head=head, limit=limit)
+            since = self._days.since(partition, after + 1)
+            asked = {"tenant": number, "after": after, "head": head, "since": since, "limit": limit}
+            rows = await run(connection, "read_tenant", **asked)
+            self._days.learn_from(rows)
             entries = await self._entries(connection, rows)
         return Slice(entries, entries[-1].offset if len(entries) >= limit else head)
 
     async def entries(self, partition: int, offsets: Sequence[int]) -> Sequence[Entry]:
         """Return the entries at these offsets that are still there."""
         async with self._reading() as connection:
-            return await self._entries(
-                connection, await run(connection, "entries", partition=partition, offsets=list(offsets))
-            )
+            return await self._entries(connection, await self._at(connection, partition, offsets))
 
     async def heads(self) -> Mapping[int, int]:
         """Return each partition's last offset."""
@@ -132,10 +135,17 @@ class Log(Packed):
         replays = [entry for entry in entries if entry.kind == Kind.REPLAY]
         if not replays:
             return entries
-        asked = {"partition": replays[0].partition, "offsets": [entry.of for entry in replays]}
-        held = await self._decoded(connection, await run(connection, "entries", **asked))
+        rows = await self._at(connection, replays[0].partition, [entry.of for entry in replays])
+        held = await self._decoded(connection, rows)
         originals = {each.offset: each.event for each in held}
         return [replace(each, event=originals.get(each.of)) if each.kind == Kind.REPLAY else each for each in entries]
+
+    async def _at(self, connection: Connection, partition: int, offsets: Sequence[int]) -> list[Record]:
+        """Return what is there of a partition's entries at these offsets."""
+        days = self._days.of(partition, min(offsets), max(offsets)) if offsets else NO_DAYS
+        rows = await run(connection, "entries", partition=partition, offsets=list(offsets), **days)
+        self._days.learn_from(rows)
+        return rows
 
     async def _decoded(self, connection: Connection, rows: Sequence[Record]) -> list[Entry]:
         names = await self._names.names_of(connection, {row["tenant"] for row in rows})

@@ -57,13 +57,16 @@ class Objects(Folding):
         async with self._reading() as connection:
             number = await self._tenant_number(connection, project, tenant)
             asked = {"tenant": number, "object": object_.encode(), "object_id": object_id.encode()}
+            partition = partition_of(project, tenant)
             # How far it is folded comes first: what is folded meanwhile is then in the row, or looked at twice.
-            folded_to = await value(connection, "folded_to", partition=partition_of(project, tenant))
+            folded_to = await value(connection, "folded_to", partition=partition)
             row = await first(connection, "object", **asked)
             if row and row["data_offset"] > offset:
-                found: bytes | None = await value(connection, "last_data", above=0, to=offset, **asked)
+                days = self._days.of(partition, 1, offset)
+                found: bytes | None = await value(connection, "last_data", above=0, to=offset, **days, **asked)
                 return found
-            later: bytes | None = await value(connection, "last_data", above=folded_to, to=offset, **asked)
+            days = self._days.of(partition, folded_to + 1, offset)
+            later: bytes | None = await value(connection, "last_data", above=folded_to, to=offset, **days, **asked)
         if later is not None:
             return later
         return _state(project, tenant, row).data if row and row["data_offset"] else None

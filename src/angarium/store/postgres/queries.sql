@@ -131,24 +131,25 @@ UPDATE "partition" SET registry = registry + 1 WHERE "partition" = :partition RE
 -- counts each partition's entries from 1. Tenants that are not registered yet come into being. Return where each partition
 -- stood before.
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(:partitions::smallint[], :counts::integer[]) AS given ("partition", count)
+    SELECT * FROM unnest(:partitions::smallint[], :counts::integer[], :days::integer[])
+        AS given ("partition", count, day)
 ), locked AS MATERIALIZED (
     SELECT "partition" FROM "partition" WHERE "partition" = ANY(:partitions) ORDER BY "partition" FOR UPDATE
 ), moved AS (
-    UPDATE "partition" AS p SET head = p.head + given.count
+    UPDATE "partition" AS p SET head = p.head + given.count, day = greatest(p.day, given.day)
     FROM locked JOIN given ON given."partition" = locked."partition"
     WHERE p."partition" = locked."partition"
-    RETURNING p."partition", p.head - given.count AS before, p.registry
+    RETURNING p."partition", p.head - given.count AS before, p.registry, p.day
 ), registered AS (
     UPDATE tenant SET created_ms = made.now_ms
     FROM unnest(:made::bigint[], :made_ms::bigint[]) AS made (number, now_ms)
     WHERE tenant.number = made.number AND tenant.created_ms IS NULL AND (SELECT count(*) FROM moved) > 0
 ), written AS (
     INSERT INTO event (
-        "partition", kind, "offset", tenant, project, accepted_ms, object, action, object_id, extra, data
+        "partition", kind, "offset", tenant, project, accepted_ms, object, action, object_id, extra, data, day
     )
     SELECT e."partition", e.kind, moved.before + e.distance, e.tenant, e.project, e.accepted_ms, e.object, e.action,
-        e.object_id, e.extra, e.data
+        e.object_id, e.extra, e.data, moved.day
     FROM unnest(
         :partition::smallint[], :kind::smallint[], :distance::integer[], :tenant::bigint[], :project::bigint[],
         :accepted_ms::bigint[], :object::bytea[], :action::bytea[], :object_id::bytea[], :extra::bytea[], :data::bytea[]
@@ -209,19 +210,19 @@ FROM tenant AS t JOIN project AS p ON p.number = t.project WHERE t.number = ANY(
 SELECT number FROM project WHERE name = :name
 
 -- read --
--- Return a partition's entries after an offset.
-SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant FROM event
-WHERE "partition" = :partition AND "offset" > :after ORDER BY "offset" LIMIT :limit
+-- Return a partition's entries after an offset, none of which is of an earlier day than `since`.
+SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant, day FROM event
+WHERE "partition" = :partition AND "offset" > :after AND day >= :since ORDER BY "offset" LIMIT :limit
 
 -- read_tenant --
 -- Return a tenant's entries after an offset and not beyond another.
-SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant FROM event
-WHERE tenant = :tenant AND "offset" > :after AND "offset" <= :head ORDER BY "offset" LIMIT :limit
+SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant, day FROM event
+WHERE tenant = :tenant AND "offset" > :after AND "offset" <= :head AND day >= :since ORDER BY "offset" LIMIT :limit
 
 -- entries --
--- Return the entries at some offsets.
-SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant FROM event
-WHERE "partition" = :partition AND "offset" = ANY(:offsets::bigint[]) ORDER BY "offset"
+-- Return the entries at some offsets, all of which are of days between two.
+SELECT "partition", "offset", accepted_ms, kind, object, action, object_id, extra, data, tenant, day FROM event
+WHERE "partition" = :partition AND "offset" = ANY(:offsets::bigint[]) AND day >= :since AND day <= :until ORDER BY "offset"
 
 -- sequences_of_time --
 -- Return between which numbers every entry of a time lies.
@@ -508,8 +509,12 @@ WITH given AS MATERIALIZED (
         "partition", last_offset, subscription, last_ms, project, tenant, state, origin, weight, first_offset, record
     )
 ), replaced AS MATERIALIZED (
-    SELECT d."partition", d.project, d.state, d.weight FROM given
-    JOIN delivery AS d USING ("partition", last_offset, subscription, last_ms)
+    SELECT d.* FROM given CROSS JOIN LATERAL (
+        SELECT "partition", project, state, last_ms, weight FROM delivery
+        WHERE "partition" = given."partition" AND last_offset = given.last_offset AND subscription = given.subscription
+            AND last_ms = given.last_ms AND last_ms >= :since_ms AND last_ms <= :until_ms
+        LIMIT 1
+    ) AS d
 ), written AS (
     INSERT INTO delivery (
         "partition", last_offset, subscription, last_ms, project, tenant, state, origin, weight, first_offset, record
@@ -526,13 +531,13 @@ WITH given AS MATERIALIZED (
     )
     ON CONFLICT DO NOTHING
 ), counted AS (
-    INSERT INTO delivery_count AS c ("partition", project, state, total)
-    SELECT "partition", project, state, sum(weight) FROM (
-        SELECT "partition", project, state, weight FROM given
-        UNION ALL SELECT "partition", project, state, -weight FROM replaced
+    INSERT INTO delivery_count AS c ("partition", project, state, day, total)
+    SELECT "partition", project, state, last_ms / 86400000, sum(weight) FROM (
+        SELECT "partition", project, state, last_ms, weight FROM given
+        UNION ALL SELECT "partition", project, state, last_ms, -weight FROM replaced
     ) AS change
-    GROUP BY project, state, "partition" ORDER BY project, state, "partition"
-    ON CONFLICT (project, state, "partition") DO UPDATE SET total = c.total + excluded.total
+    GROUP BY 2, 3, 1, 4 ORDER BY 2, 3, 1, 4
+    ON CONFLICT (project, state, "partition", day) DO UPDATE SET total = c.total + excluded.total
 )
 INSERT INTO progress ("partition", watermark)
 SELECT * FROM unnest(:moved::smallint[], :watermarks::bigint[]) AS moved ("partition", watermark) ORDER BY "partition"
@@ -596,12 +601,12 @@ WITH gone AS (
     ) AS given ("partition", last_offset, subscription, last_ms)
     WHERE delivery."partition" = given."partition" AND delivery.last_offset = given.last_offset
         AND delivery.subscription = given.subscription AND delivery.last_ms = given.last_ms
-    RETURNING delivery."partition", delivery.project, delivery.state, delivery.weight
+    RETURNING delivery."partition", delivery.project, delivery.state, delivery.last_ms, delivery.weight
 ), counted AS (
-    INSERT INTO delivery_count AS c ("partition", project, state, total)
-    SELECT "partition", project, state, -sum(weight) FROM gone
-    GROUP BY project, state, "partition" ORDER BY project, state, "partition"
-    ON CONFLICT (project, state, "partition") DO UPDATE SET total = c.total + excluded.total
+    INSERT INTO delivery_count AS c ("partition", project, state, day, total)
+    SELECT "partition", project, state, last_ms / 86400000, -sum(weight) FROM gone
+    GROUP BY 2, 3, 1, 4 ORDER BY 2, 3, 1, 4
+    ON CONFLICT (project, state, "partition", day) DO UPDATE SET total = c.total + excluded.total
 )
 SELECT count(*) FROM gone
 
@@ -675,7 +680,7 @@ WHERE "partition" = :partition AND last_offset > :offset ORDER BY last_offset, s
 
 -- tenant_at --
 -- Return whose entry this is.
-SELECT tenant FROM event WHERE "partition" = :partition AND "offset" = :offset
+SELECT tenant FROM event WHERE "partition" = :partition AND "offset" = :offset AND day >= :since AND day <= :until
 
 -- settled_of_event --
 -- Return how deliveries of an event ended: as their last, among their members, or in a range of its tenant's.
@@ -700,7 +705,7 @@ WHERE m."partition" = :partition AND m."offset" = :offset
 -- list_settled --
 -- Return how deliveries ended, between two of them.
 SELECT "partition", last_offset, subscription, last_ms, state, origin, record FROM delivery
-WHERE {scope} = :scope
+WHERE {scope} = :scope AND last_ms >= :above_ms AND last_ms <= :below_ms
     AND (last_ms, "partition", last_offset, subscription)
         > (:above_ms::bigint, :above_partition::smallint, :above_offset::bigint, :above::bigint)
     AND (last_ms, "partition", last_offset, subscription)
@@ -710,7 +715,7 @@ ORDER BY last_ms {order}, "partition" {order}, last_offset {order}, subscription
 -- list_delivered --
 -- Return deliveries that were delivered, between two of them.
 SELECT "partition", last_offset, subscription, last_ms, state, origin, record FROM delivery
-WHERE {scope} = :scope AND state = 0
+WHERE {scope} = :scope AND state = 0 AND last_ms >= :above_ms AND last_ms <= :below_ms
     AND (last_ms, "partition", last_offset, subscription)
         > (:above_ms::bigint, :above_partition::smallint, :above_offset::bigint, :above::bigint)
     AND (last_ms, "partition", last_offset, subscription)
@@ -720,7 +725,7 @@ ORDER BY last_ms {order}, "partition" {order}, last_offset {order}, subscription
 -- list_failed --
 -- Return deliveries that ended in one of the rarer states, between two of them.
 SELECT "partition", last_offset, subscription, last_ms, state, origin, record FROM delivery
-WHERE {scope} = :scope AND state = :state AND state > 0
+WHERE {scope} = :scope AND state = :state AND state > 0 AND last_ms >= :above_ms AND last_ms <= :below_ms
     AND (last_ms, "partition", last_offset, subscription)
         > (:above_ms::bigint, :above_partition::smallint, :above_offset::bigint, :above::bigint)
     AND (last_ms, "partition", last_offset, subscription)
@@ -772,8 +777,9 @@ SELECT body FROM job WHERE state = :state ORDER BY number
 DELETE FROM job WHERE project = :project
 
 -- lock_unfolded --
--- Hold how far partitions are folded, those that are not folded to their heads; return how far each is, and its head.
-SELECT f."partition", f."offset", p.head FROM folded AS f JOIN "partition" AS p ON p."partition" = f."partition"
+-- Hold how far partitions are folded, those that are not folded to their heads; return how far each is, its head, and the
+-- days of both.
+SELECT f."partition", f."offset", p.head, f.day, p.day AS head_day FROM folded AS f JOIN "partition" AS p ON p."partition" = f."partition"
 WHERE p.head > f."offset" AND (:partition::smallint IS NULL OR f."partition" = :partition)
 ORDER BY f."partition" FOR UPDATE OF f
 
@@ -789,28 +795,31 @@ SELECT count(*) > 0 FROM folded AS f JOIN "partition" AS p ON p."partition" = f.
 -- Fold partitions' events between two offsets into their objects' rows. A group's last event is the largest of its
 -- offsets, each doubled, and one more for a deletion.
 WITH range AS MATERIALIZED (
-    SELECT * FROM unnest(:partition::smallint[], :low::bigint[], :high::bigint[]) AS range ("partition", low, high)
+    SELECT * FROM unnest(:partition::smallint[], :low::bigint[], :high::bigint[], :day::integer[])
+        AS range ("partition", low, high, day)
 ), moved AS (
-    UPDATE folded SET "offset" = range.high FROM range WHERE folded."partition" = range."partition"
+    UPDATE folded SET "offset" = range.high, day = range.day FROM range WHERE folded."partition" = range."partition"
 )
-INSERT INTO object AS o (tenant, object, object_id, "partition", "offset", data_offset, is_deleted)
-SELECT tenant, object, object_id, "partition", last / 2, data_offset, last % 2 = 1 FROM (
+INSERT INTO object AS o (tenant, object, object_id, "partition", "offset", data_offset, day, data_day, is_deleted)
+SELECT tenant, object, object_id, "partition", last / 2, data_offset, day, data_day, last % 2 = 1 FROM (
     SELECT e.tenant, e.object, e.object_id, e."partition", max(e."offset" * 2 + (e.action = 'delete')::integer) AS last,
-        max(CASE WHEN length(e.data) > 0 THEN e."offset" ELSE 0 END) AS data_offset
+        max(CASE WHEN length(e.data) > 0 THEN e."offset" ELSE 0 END) AS data_offset, max(e.day) AS day,
+        max(CASE WHEN length(e.data) > 0 THEN e.day ELSE 0 END) AS data_day
     FROM range JOIN event AS e ON e."partition" = range."partition" AND e."offset" > range.low AND e."offset" <= range.high
     JOIN project AS p ON p.number = e.project
-    WHERE e.kind = 0 AND p.keeps_objects
+    WHERE e.kind = 0 AND p.keeps_objects AND e.day >= :since
     GROUP BY e.tenant, e.object, e.object_id, e."partition"
 ) AS grouped
 ON CONFLICT (tenant, object, object_id) DO UPDATE SET "offset" = excluded."offset", is_deleted = excluded.is_deleted,
-    data_offset = greatest(o.data_offset, excluded.data_offset)
+    data_offset = greatest(o.data_offset, excluded.data_offset), day = excluded.day,
+    data_day = greatest(o.data_day, excluded.data_day)
 
 -- drop_kept_entries --
 -- Drop what was kept for objects' rows that events between two offsets have moved on.
 DELETE FROM object_entry AS x
 USING unnest(:partition::smallint[], :low::bigint[], :high::bigint[]) AS range ("partition", low, high), event AS e, object AS o
 WHERE e."partition" = range."partition" AND e."offset" > range.low AND e."offset" <= range.high AND e.kind = 0
-    AND x.tenant = e.tenant AND x.object = e.object AND x.object_id = e.object_id
+    AND e.day >= :since AND x.tenant = e.tenant AND x.object = e.object AND x.object_id = e.object_id
     AND o.tenant = e.tenant AND o.object = e.object AND o.object_id = e.object_id
     AND x."offset" <> o."offset" AND x."offset" <> o.data_offset
 
@@ -861,7 +870,7 @@ SELECT "offset" FROM folded WHERE "partition" = :partition
 -- Return an object's last data between two offsets of its partition, the first excluded.
 SELECT data FROM event
 WHERE tenant = :tenant AND "offset" > :above AND "offset" <= :to AND kind = 0 AND object = :object
-    AND object_id = :object_id AND length(data) > 0
+    AND object_id = :object_id AND length(data) > 0 AND day >= :since AND day <= :until
 ORDER BY "offset" DESC LIMIT 1
 
 -- drop_expired --
@@ -878,26 +887,47 @@ DELETE FROM once WHERE name IN (
 ) RETURNING 1
 
 -- droppable --
--- Return the partitions whose oldest entry is older than a moment and needed by nobody, with what was dropped before it
--- and the lowest offset that its watermark, a behind lane or an open delivery needs.
-SELECT * FROM (
-    SELECT r."partition", r.floor, least(
-        coalesce((SELECT watermark FROM progress AS w WHERE w."partition" = r."partition"), 0) + 1,
-        (SELECT min("cursor") + 1 FROM lane AS l WHERE l."partition" = r."partition"),
-        (SELECT min(first_offset) FROM open AS o WHERE o."partition" = r."partition" AND o.origin <> 1)
-    ) AS needed
-    FROM retained AS r
-    WHERE (SELECT accepted_ms FROM event AS e WHERE e."partition" = r."partition" AND e."offset" = r.floor + 1)
-        < :before_ms
-) AS old
-WHERE needed > floor + 1 ORDER BY "partition"
+-- Return the partitions whose oldest entry is older than a moment, needed by nobody and of no day that is to go whole,
+-- with what was dropped before it and the lowest offset that somebody needs.
+SELECT n."partition", n.floor, n.needed FROM needed AS n
+CROSS JOIN LATERAL (
+    SELECT accepted_ms, day FROM event WHERE "partition" = n."partition" AND "offset" = n.floor + 1 LIMIT 1
+) AS e
+WHERE e.accepted_ms < :before_ms AND e.day <> ALL(:whole::integer[]) AND n.needed > n.floor + 1 ORDER BY n."partition"
 
 -- old_to --
--- Return the last offset of a partition's next entries that are all older than a moment.
-SELECT coalesce(min("offset") FILTER (WHERE accepted_ms >= :before_ms), max("offset") + 1) - 1 FROM (
-    SELECT "offset", accepted_ms FROM event WHERE "partition" = :partition AND "offset" > :floor AND "offset" < :needed
-    ORDER BY "offset" LIMIT :limit
+-- Return the last offset of a partition's next entries that are all older than a moment, and of no day that is to go whole.
+SELECT coalesce(
+    min("offset") FILTER (WHERE accepted_ms >= :before_ms OR day = ANY(:whole::integer[])), max("offset") + 1
+) - 1 FROM (
+    SELECT "offset", accepted_ms, day FROM event
+    WHERE "partition" = :partition AND "offset" > :floor AND "offset" < :needed ORDER BY "offset" LIMIT :limit
 ) AS next
+
+-- make_day --
+-- Make the tables of a day, counted from the server's today; say whether they are new.
+SELECT make_day(floor(extract(epoch FROM now()) / 86400)::integer + :ahead::integer)
+
+-- days --
+-- Return which days have tables, and whether a day was dropped within the hour.
+SELECT day, (SELECT count(*) > 0 FROM day WHERE dropped_at > now() - interval '1 hour') AS has_gone FROM day
+WHERE dropped_at IS NULL ORDER BY day
+
+-- ends_of_day --
+-- Return what a day's table holds of each partition that retention has not dropped: up to which offset entries can go
+-- from it (none where older ones are left), how many are needed still, and how many there are.
+SELECT n."partition", n.floor, CASE WHEN e.first > n.floor + 1 THEN n.floor ELSE e."to" END AS "to",
+    e.last - e."to" AS needed, e.last - n.floor AS "left"
+FROM needed AS n
+CROSS JOIN LATERAL (
+    SELECT min("offset") AS first, max("offset") AS last, greatest(least(max("offset"), n.needed - 1), n.floor) AS "to"
+    FROM event WHERE "partition" = n."partition" AND "offset" > n.floor AND day = :day::integer
+) AS e
+WHERE e.last IS NOT NULL ORDER BY n."partition"
+
+-- drop_day --
+-- Drop a day's tables.
+SELECT drop_day(:day)
 
 -- lock_retained --
 -- Hold a partition for retention; return what was dropped.
@@ -909,7 +939,7 @@ WITH gone AS (
     DELETE FROM object AS o USING event AS e
     WHERE e."partition" = :partition AND e."offset" > :floor AND e."offset" <= :to AND e.kind = 0
         AND o.tenant = e.tenant AND o.object = e.object AND o.object_id = e.object_id AND o."offset" = e."offset"
-        AND o.is_deleted
+        AND o.is_deleted AND e.day >= :since AND e.day <= :until
     RETURNING o.tenant, o.object, o.object_id
 )
 DELETE FROM object_entry AS x USING gone
@@ -921,7 +951,7 @@ INSERT INTO object_entry (tenant, object, object_id, "offset", accepted_ms, acti
 SELECT e.tenant, e.object, e.object_id, e."offset", e.accepted_ms, e.action, e.extra, e.data
 FROM event AS e JOIN object AS o ON o.tenant = e.tenant AND o.object = e.object AND o.object_id = e.object_id
 WHERE e."partition" = :partition AND e."offset" > :floor AND e."offset" <= :to AND e.kind = 0
-    AND (e."offset" = o."offset" OR e."offset" = o.data_offset)
+    AND (e."offset" = o."offset" OR e."offset" = o.data_offset) AND e.day >= :since AND e.day <= :until
 ON CONFLICT DO NOTHING
 
 -- drop_events --
@@ -966,12 +996,13 @@ DELETE FROM attempt WHERE ("partition", last_offset, subscription, last_ms, numb
 ) RETURNING 1
 
 -- check_offsets --
--- Return the partitions whose log has gaps between what was dropped and its head, or goes beyond it.
+-- Return the partitions whose log has gaps between what was dropped and its head, or goes beyond it. What was dropped may
+-- be there until its day's table goes.
 SELECT r."partition", r.floor, p.head, count(e."offset") AS count
 FROM retained AS r JOIN "partition" AS p USING ("partition")
-LEFT JOIN event AS e ON e."partition" = r."partition"
+LEFT JOIN event AS e ON e."partition" = r."partition" AND e."offset" > r.floor
 GROUP BY r."partition", r.floor, p.head
-HAVING count(e."offset") <> p.head - r.floor OR min(e."offset") <= r.floor OR max(e."offset") > p.head
+HAVING count(e."offset") <> p.head - r.floor OR count(DISTINCT e."offset") <> p.head - r.floor OR max(e."offset") > p.head
 ORDER BY r."partition"
 
 -- check_objects --

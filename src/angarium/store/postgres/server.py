@@ -13,6 +13,7 @@ from angarium.errors import OwnershipLost, StoreAway
 from angarium.store.contract import Publish, Receipt, Settlement
 from angarium.store.postgres.accepting import accept_all
 from angarium.store.postgres.connection import committing, connect, connect_pool, writing
+from angarium.store.postgres.days import Days, make_days
 from angarium.store.postgres.excluding import Excluding
 from angarium.store.postgres.fencing import Session, boottime
 from angarium.store.postgres.line import Lasting, Line, Written
@@ -74,6 +75,7 @@ class Server:
         """
         await self._prepare()
         self._names = Names()
+        self._days = Days()
         self._waker = Waker(self._dsn, self._listeners)
         self._settler: Line[Settlement] = Line(
             self._session, self._settle, self._waker.told, weigh=weigh, weight_max=ROWS_MAX
@@ -100,6 +102,7 @@ class Server:
             with writing():
                 await migrate(connection, load_migrations())
                 await admit(connection)
+                await make_days(connection)
         finally:
             await connection.close(timeout=2)
 

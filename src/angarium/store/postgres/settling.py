@@ -78,6 +78,7 @@ class Flush(Flushes):
         moved = sorted(self._watermarks.items())
         return {
             **columns(_SETTLED, [_settled_row(end, owners[end.key.subscription]) for end in ends]),
+            **_moments([end.key.last_ms for end in ends]),
             **columns(_MEMBER, sorted(set(_member_rows(members)))),
             "moved": [partition for partition, _ in moved],
             "watermarks": [watermark for _, watermark in moved],
@@ -99,6 +100,11 @@ def columns(names: Sequence[str], rows: Iterable[Row]) -> dict[str, Any]:
     """Return rows as the columns that a block names, empty ones when there is no row."""
     turned = list(zip(*rows, strict=True)) or [()] * len(names)
     return dict(zip(names, turned, strict=True))
+
+
+def _moments(moments: Sequence[int]) -> dict[str, int]:
+    """Return the first and the last: only the tables of the days between them are looked into."""
+    return {"since_ms": min(moments, default=1), "until_ms": max(moments, default=0)}
 
 
 def _settled_row(settled: Settled, owner: tuple[int, int]) -> Row:

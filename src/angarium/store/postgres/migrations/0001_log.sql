@@ -21,8 +21,10 @@ CREATE INDEX tenant_by_moment ON tenant (project, created_ms, name) WHERE create
 
 -- Whoever appends holds the partition's row to the commit: that is what makes offsets gap-free and visible in order.
 -- Its rows change all the time and have no index on what changes, so that old versions give way within their page.
-CREATE TABLE "partition" ("partition" smallint PRIMARY KEY, head bigint NOT NULL, registry bigint NOT NULL)
-WITH (fillfactor = 10, autovacuum_vacuum_threshold = 5000);
+-- `day` is the latest that any of its entries was accepted on, in days since 1970 (UTC); it never goes back.
+CREATE TABLE "partition" (
+    "partition" smallint PRIMARY KEY, head bigint NOT NULL, registry bigint NOT NULL, day integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 5000);
 INSERT INTO "partition" SELECT each, 0, 0 FROM generate_series(0, 255) AS each;
 
 CREATE TABLE progress ("partition" smallint PRIMARY KEY, watermark bigint NOT NULL)
@@ -32,14 +34,20 @@ WITH (fillfactor = 10, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE retained ("partition" smallint PRIMARY KEY, floor bigint NOT NULL) WITH (fillfactor = 50);
 INSERT INTO retained SELECT each, 0 FROM generate_series(0, 255) AS each;
 
--- `sequence` orders entries of several partitions for lists; within a partition it grows with the offset.
+-- Which days have tables of their own, or had until retention dropped them: `event_20000`, `delivery_20000` and
+-- `member_20000` are those of day 20,000. What belongs to no such day lies in the default ones.
+CREATE TABLE day (day integer PRIMARY KEY, dropped_at timestamptz);
+
+-- `sequence` orders entries of several partitions for lists; within a partition it grows with the offset, and so does
+-- `day`: it is that of the partition when the entry was appended.
 CREATE SEQUENCE event_sequence;
 CREATE TABLE event (
     "partition" smallint NOT NULL, kind smallint NOT NULL, "offset" bigint NOT NULL, tenant bigint NOT NULL,
     project bigint NOT NULL, accepted_ms bigint NOT NULL, sequence bigint NOT NULL DEFAULT nextval('event_sequence'),
     object bytea NOT NULL, action bytea NOT NULL, object_id bytea NOT NULL, extra bytea, data bytea NOT NULL,
-    PRIMARY KEY ("partition", "offset")
-);
+    day integer NOT NULL DEFAULT 0, PRIMARY KEY ("partition", "offset", day)
+) PARTITION BY RANGE (day);
+CREATE TABLE event_default PARTITION OF event DEFAULT;
 CREATE INDEX event_of_tenant ON event (tenant, "offset");
 CREATE INDEX event_of_project ON event (project, sequence) WHERE kind = 0;
 
@@ -97,13 +105,14 @@ CREATE INDEX open_by_subscription ON open (subscription, last_ms, "partition", l
 CREATE INDEX open_by_need ON open ("partition", first_offset) WHERE origin <> 1;
 
 -- State 0 is delivered: most rows, so that they are left out of the indexes over failures. `first_offset` is a range's,
--- `weight` for how many deliveries a row counts.
+-- `weight` for how many deliveries a row counts. Its day is that of `last_ms`.
 CREATE TABLE delivery (
     "partition" smallint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL, last_ms bigint NOT NULL,
     project bigint NOT NULL, tenant bigint NOT NULL, state smallint NOT NULL, origin smallint NOT NULL,
     weight integer NOT NULL, first_offset bigint, record bytea NOT NULL,
     PRIMARY KEY ("partition", last_offset, subscription, last_ms)
-);
+) PARTITION BY RANGE (last_ms);
+CREATE TABLE delivery_default PARTITION OF delivery DEFAULT;
 CREATE INDEX delivery_by_project ON delivery (project, last_ms, "partition", last_offset, subscription);
 CREATE INDEX delivery_by_tenant ON delivery (tenant, last_ms, "partition", last_offset, subscription);
 CREATE INDEX delivery_by_subscription ON delivery (subscription, last_ms, "partition", last_offset);
@@ -120,13 +129,87 @@ CREATE INDEX delivery_of_tests ON delivery (last_ms, "partition", last_offset, s
 CREATE TABLE member (
     "partition" smallint NOT NULL, "offset" bigint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL,
     last_ms bigint NOT NULL, PRIMARY KEY ("partition", "offset", last_offset, subscription, last_ms)
-);
+) PARTITION BY RANGE (last_ms);
+CREATE TABLE member_default PARTITION OF member DEFAULT;
 
--- Counted by partition, whose owner alone settles there: owners never wait for each other.
+-- Counted by partition, whose owner alone settles there: owners never wait for each other. And by the day of `last_ms`,
+-- so that a day's counts go with it.
 CREATE TABLE delivery_count (
     "partition" smallint NOT NULL, project bigint NOT NULL, state smallint NOT NULL, total bigint NOT NULL,
-    PRIMARY KEY (project, state, "partition")
+    day integer NOT NULL DEFAULT 0, PRIMARY KEY (project, state, "partition", day)
 ) WITH (fillfactor = 50);
+CREATE INDEX delivery_count_by_day ON delivery_count (day);
+
+-- Which offset of each partition is the lowest that its watermark, a behind lane or an open delivery needs.
+CREATE VIEW needed AS
+SELECT r."partition", r.floor, least(
+    coalesce((SELECT watermark FROM progress AS w WHERE w."partition" = r."partition"), 0) + 1,
+    (SELECT min("cursor") + 1 FROM lane AS l WHERE l."partition" = r."partition"),
+    (SELECT min(first_offset) FROM open AS o WHERE o."partition" = r."partition" AND o.origin <> 1)
+) AS needed
+FROM retained AS r;
+
+-- Make a day's tables, unless it has or had them; say whether they are new. It fails where a default table holds rows of
+-- that day already, and when others keep it waiting for long: whoever comes next would have to wait for it.
+CREATE FUNCTION make_day(integer) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    wanted ALIAS FOR $1;
+BEGIN
+    INSERT INTO day (day) VALUES (wanted) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('lock_timeout', '300ms', true);
+    EXECUTE format(
+        'CREATE TABLE event_%s PARTITION OF event FOR VALUES FROM (%s) TO (%s)', wanted, wanted, wanted + 1
+    );
+    EXECUTE format(
+        'CREATE TABLE delivery_%s PARTITION OF delivery FOR VALUES FROM (%s) TO (%s)',
+        wanted, wanted * 86400000::bigint, (wanted + 1) * 86400000::bigint
+    );
+    EXECUTE format(
+        'CREATE TABLE member_%s PARTITION OF member FOR VALUES FROM (%s) TO (%s)',
+        wanted, wanted * 86400000::bigint, (wanted + 1) * 86400000::bigint
+    );
+    RETURN true;
+END
+$$;
+
+-- Drop a day's tables. What lies above what retention has dropped of its partition goes to the default tables instead,
+-- and is counted still; tests are as old as the day. It fails when others keep it waiting for long.
+CREATE FUNCTION drop_day(integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    wanted ALIAS FOR $1;
+BEGIN
+    PERFORM set_config('lock_timeout', '300ms', true);
+    LOCK TABLE event, delivery, member IN ACCESS EXCLUSIVE MODE;
+    UPDATE day SET dropped_at = clock_timestamp() WHERE day = wanted AND dropped_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    EXECUTE format('ALTER TABLE event DETACH PARTITION event_%s', wanted);
+    EXECUTE format('ALTER TABLE delivery DETACH PARTITION delivery_%s', wanted);
+    EXECUTE format('ALTER TABLE member DETACH PARTITION member_%s', wanted);
+    EXECUTE format(
+        'INSERT INTO event SELECT e.* FROM retained AS r JOIN event_%s AS e'
+        ' ON e."partition" = r."partition" AND e."offset" > r.floor', wanted
+    );
+    EXECUTE format(
+        'INSERT INTO member SELECT m.* FROM retained AS r JOIN member_%s AS m'
+        ' ON m."partition" = r."partition" AND m."offset" > r.floor', wanted
+    );
+    DELETE FROM delivery_count WHERE day = wanted;
+    EXECUTE format(
+        'WITH kept AS ('
+        ' INSERT INTO delivery SELECT d.* FROM retained AS r JOIN delivery_%s AS d'
+        ' ON d."partition" = r."partition" AND d.last_offset > r.floor WHERE d.origin <> 1'
+        ' RETURNING "partition", project, state, weight'
+        ') INSERT INTO delivery_count ("partition", project, state, day, total)'
+        ' SELECT "partition", project, state, %s, sum(weight) FROM kept GROUP BY 1, 2, 3', wanted, wanted
+    );
+    EXECUTE format('DROP TABLE event_%s, delivery_%s, member_%s', wanted, wanted, wanted);
+END
+$$;
 
 CREATE TABLE attempt (
     "partition" smallint NOT NULL, last_offset bigint NOT NULL, subscription bigint NOT NULL, last_ms bigint NOT NULL,

@@ -2,10 +2,11 @@
 
 -- An object's row names its last event, and the last that had data (0: none had any), by their offsets: rows are small,
 -- and what the log holds is not written twice. An entry that goes from the log while an object's row names it is copied to
--- `object_entry`, and goes from there when the row names it no more.
+-- `object_entry`, and goes from there when the row names it no more. Both entries' days say in which table they lie.
 CREATE TABLE object (
     tenant bigint NOT NULL, object bytea NOT NULL, object_id bytea NOT NULL, "partition" smallint NOT NULL,
-    "offset" bigint NOT NULL, data_offset bigint NOT NULL, is_deleted boolean NOT NULL,
+    "offset" bigint NOT NULL, data_offset bigint NOT NULL, is_deleted boolean NOT NULL, day integer NOT NULL DEFAULT 0,
+    data_day integer NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, object, object_id)
 ) WITH (fillfactor = 80);
 CREATE TABLE object_entry (
@@ -20,16 +21,19 @@ SELECT o.tenant, o.object, o.object_id, o."partition", o."offset", o.data_offset
     coalesce(e.accepted_ms, x.accepted_ms) AS accepted_ms, coalesce(e.action, x.action) AS action,
     CASE WHEN e.action IS NULL THEN x.extra ELSE e.extra END AS extra, coalesce(d.data, y.data) AS data
 FROM object AS o
-LEFT JOIN event AS e ON e."partition" = o."partition" AND e."offset" = o."offset"
+LEFT JOIN event AS e ON e."partition" = o."partition" AND e."offset" = o."offset" AND e.day = o.day
 LEFT JOIN object_entry AS x ON x.tenant = o.tenant AND x.object = o.object AND x.object_id = o.object_id
     AND x."offset" = o."offset"
-LEFT JOIN event AS d ON d."partition" = o."partition" AND d."offset" = o.data_offset
+LEFT JOIN event AS d ON d."partition" = o."partition" AND d."offset" = o.data_offset AND d.day = o.data_day
 LEFT JOIN object_entry AS y ON y.tenant = o.tenant AND y.object = o.object AND y.object_id = o.object_id
     AND y."offset" = o.data_offset;
 
--- Up to which offset of each partition events are folded into their objects' state.
-CREATE TABLE folded ("partition" smallint PRIMARY KEY, "offset" bigint NOT NULL) WITH (fillfactor = 50);
-INSERT INTO folded SELECT "partition", floor FROM retained;
+-- Up to which offset of each partition events are folded into their objects' state; none of those above is of an
+-- earlier day.
+CREATE TABLE folded (
+    "partition" smallint PRIMARY KEY, "offset" bigint NOT NULL, day integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+INSERT INTO folded ("partition", "offset") SELECT "partition", floor FROM retained;
 
 ALTER TABLE project ADD COLUMN keeps_objects boolean NOT NULL DEFAULT true;
 UPDATE project SET keeps_objects = false
