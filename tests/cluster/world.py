@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from angarium.core.partitioning import partition_of
@@ -13,7 +15,7 @@ from angarium.model.event import PARTITIONS
 from angarium.store.postgres import PostgresStore
 from tests.cluster.load import Load
 from tests.stories.calling import Project
-from tests.stories.receiving import Hook, Receiver
+from tests.stories.receiving import OK, Answer, Hook, Receiver
 from tests.stories.serving import Server
 from tests.stories.waiting import eventually
 
@@ -34,6 +36,7 @@ SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
 IN_FLIGHT = 512
 """What a process may repeat at most, as often as it loses what it owns: as much as it has in flight."""
 DRAINS_S = 120.0
+SLOW_S = 0.2
 
 
 class Fleet:
@@ -65,16 +68,41 @@ class Fleet:
             member.close()
 
 
-class Audience:
-    """A subscription of each tenant, with a hook of its own."""
+class Later(threading.Event):
+    """An event that sets itself after a while."""
 
-    def __init__(self, project: Project, receiver: Receiver, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, after_s: float) -> None:
+        super().__init__()
+        self._at_s = time.monotonic() + after_s
+
+    def is_set(self) -> bool:
+        return time.monotonic() >= self._at_s
+
+
+class Audience:
+    """A subscription of each tenant, with a hook of its own.
+
+    Those of `slow` tenants answer after a while, and are sent less than is published: what waits for them is in the
+    memory of whoever serves them.
+    """
+
+    def __init__(
+        self, project: Project, receiver: Receiver, *, host: str = "127.0.0.1", slow: Collection[str] = ()
+    ) -> None:
         self._project = project
         self.hooks: dict[str, Hook] = {tenant: receiver.hook(host=host) for tenant in TENANTS}
         self._subscriptions = {
-            tenant: project.subscribe(hook.url, tenant=tenant, max_in_flight=16)["id"]
+            tenant: project.subscribe(hook.url, tenant=tenant, max_in_flight=2 if tenant in slow else 16)["id"]
             for tenant, hook in self.hooks.items()
         }
+        for tenant in slow:
+            self.hooks[tenant].answer = lambda _: Answer(gate=Later(SLOW_S))
+
+    def hurry(self) -> None:
+        """Have all answer at once from now on."""
+        for tenant, hook in self.hooks.items():
+            hook.always(OK)
+            self._project.change(self._subscriptions[tenant], max_in_flight=16)
 
     @property
     def received(self) -> int:
