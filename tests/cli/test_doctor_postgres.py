@@ -44,7 +44,7 @@ def test_a_server_that_will_do_is_well() -> None:
     ("changes", "subject", "level", "said"),
     [
         ({"is_replica": True}, "database", Level.FAIL, "a replica only"),
-        ({"version": 130_010}, "postgresql", Level.FAIL, "13, expected 14"),
+        ({"version": 140_010}, "postgresql", Level.FAIL, "14, expected 15"),
         ({"encoding": "LATIN1"}, "postgresql", Level.FAIL, "LATIN1, expected UTF8"),
         ({"is_pooled": True, "is_shared": True}, "sessions", Level.FAIL, "a pooler of transactions"),
         ({"is_pooled": True}, "sessions", Level.WARN, "a pooler stands between"),

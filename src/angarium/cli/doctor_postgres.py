@@ -13,7 +13,7 @@ from angarium.settings import shown_store
 if TYPE_CHECKING:
     from angarium.store.postgres.examining import Examined
 
-VERSION_MIN = 14
+VERSION_MIN = 15
 CONNECTIONS_PER_PROCESS = 16
 """How many connections one process may have open at once."""
 _SKEW_WARN_S = 2.0
