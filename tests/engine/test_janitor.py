@@ -126,3 +126,13 @@ async def test_it_runs_and_ends() -> None:
     house.janitor.open()
     await house.janitor.close()
     assert house.store.calls == 0
+
+
+async def test_rows_are_left_to_another_process_whose_they_are_to_drop() -> None:
+    house = House()
+    await house.publish(3, age_days=40)
+    house.janitor._is_ours = lambda: False
+    assert await house.janitor.retain() == 0
+    assert len(house.expired) == 1
+    house.janitor._is_ours = lambda: True
+    assert await house.janitor.retain() > 0

@@ -92,7 +92,8 @@ class LogEngine:
         self._lanes = self._make_lanes(settings, vault, poster, may_send)
         self._reader = self._lanes.reader = self._make_reader()
         self._dormitory = self._lanes.dormitory = self._make_dormitory()
-        self._keeper = Keeper(store)
+        does_chores = self._does_chores if is_shared else _always
+        self._keeper = Keeper(store, is_ours=does_chores)
         self._jobs = Jobs(
             store=store,
             clock=clock,
@@ -101,10 +102,12 @@ class LogEngine:
             folded=self._keeper.catch_up,
             serves=self._serves if is_shared else None,
         )
-        self._janitor = Janitor(store=store, clock=clock, settings=settings, expire=self._lanes.expire_all)
+        self._janitor = Janitor(
+            store=store, clock=clock, settings=settings, expire=self._lanes.expire_all, is_ours=does_chores
+        )
         self._share = self._make_share()
         self._changes = self._make_changes()
-        self._supervisor = Supervisor(store.owner, self._share, clock, moved=self._jobs.look) if is_shared else None
+        self._supervisor = Supervisor(store.owner, self._share, clock, moved=self._moved) if is_shared else None
         self._watchers: list[Watcher] = []
         self._waiting: dict[int, list[Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -399,6 +402,14 @@ class LogEngine:
         for watcher in list(self._watchers):
             watcher(written.opened, written.settled)
 
+    def _does_chores(self) -> bool:
+        """Say whether this process does what one does for all: whoever serves the first partition."""
+        return self._serves(0)
+
+    def _moved(self) -> None:
+        self._jobs.look()
+        self._keeper.touch()
+
     def _serves(self, partition: int) -> bool:
         return partition in self._share.served
 
@@ -431,3 +442,7 @@ class LogEngine:
             await work()
         except AngariumError as error:
             emit(ENGINE_FAILED, part="changes", error=error)
+
+
+def _always() -> bool:
+    return True

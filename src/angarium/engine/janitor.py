@@ -28,10 +28,20 @@ class Janitor:
     """Run retention beside everything else; it pauses for ten minutes when the wall clock has jumped.
 
     What lanes still need stays beyond the retention, up to `ANGARIUM_RETENTION_MAX`: `expire` has them let go of it.
+    Of several processes each does so with its own lanes, and the one that `is_ours` is true of drops rows.
     """
 
-    def __init__(self, *, store: Store, clock: Clock, settings: Settings, expire: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        settings: Settings,
+        expire: Callable[[int], None],
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store, self._clock, self._settings, self._expire = store, clock, settings, expire
+        self._is_ours = is_ours
         self._expired_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self._drift_s = self._drift()
@@ -69,7 +79,7 @@ class Janitor:
             self._expired_at = started.mono
             self._expire(started.wall_ms - self._settings.retention_max * DAY_MS)
         before_ms = started.wall_ms - self._settings.retention_days * DAY_MS
-        while True:
+        while self._is_ours():
             rows = await self._store.retain(before_ms=before_ms, limit=ROWS_MAX, now_ms=started.wall_ms)
             dropped += rows
             if rows < ROWS_MAX:

@@ -13,6 +13,8 @@ from angarium.errors import AngariumError
 from angarium.telemetry import ENGINE_FAILED, STORE_FAILED, emit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from angarium.store.contract import Store
 
 FOLD_MAX = 2000
@@ -29,10 +31,10 @@ _AWAY_S = 0.5
 
 
 class Keeper:
-    """Folds the log of one process's store into the state of its objects."""
+    """Folds the log into the state of its objects, while `is_ours` says that it is for this process to do."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, is_ours: Callable[[], bool] = lambda: True) -> None:
+        self._store, self._is_ours = store, is_ours
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_touched = False  # while it was folding
@@ -58,7 +60,7 @@ class Keeper:
         """Take note that something was committed."""
         if self._task is not None:
             self._is_touched = True
-        elif self._timer is None and self._is_open:
+        elif self._timer is None and self._is_open and self._is_ours():
             self._timer = asyncio.get_running_loop().call_later(SOON_S, self._begin)
 
     async def catch_up(self) -> None:
@@ -90,7 +92,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001  deliveries go on without it; it is tried again with what comes next
                 emit(ENGINE_FAILED, part="keeper", error=error)
                 return
-            if count < FOLD_MAX:
+            if count < FOLD_MAX or not self._is_ours():
                 return
             await asyncio.sleep(max(_REST_S_MIN, RESTS * (loop.time() - began)))
 
