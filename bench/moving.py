@@ -47,7 +47,16 @@ _SETTINGS = "-c wal_level=logical -c max_wal_size=4GB -c shared_buffers=256MB -c
 _FOLLOWED = ("event", "open", "lane", "delivery", "member", "attempt", "delivery_count")
 # These know the partition beside their key, so while it moves the log must carry their old rows whole.
 _FOLLOWED_WHOLE = ("object", "owner", "subscription_version")
-_STANDING = ("partition", "progress", "retained", "folded")
+_BEHIND = """
+SELECT pg_logical_emit_message(true, 'angarium', 'fence')
+FROM (SELECT FROM "partition" WHERE "partition" = $1 FOR UPDATE) AS held
+"""
+_STANDING = """
+SELECT head, registry, coalesce(watermark, 0), floor, folded."offset", (SELECT last_value FROM event_sequence)
+FROM "partition" LEFT JOIN progress USING ("partition")
+JOIN retained USING ("partition") JOIN folded USING ("partition")
+WHERE "partition" = $1
+"""
 _REFUSE = """
 CREATE TABLE IF NOT EXISTS moved ("partition" smallint PRIMARY KEY);
 CREATE OR REPLACE FUNCTION refuse_moved() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -148,11 +157,12 @@ class Publisher:
         self.accepted = 0
         self.refused = 0
         self.waits_s: list[float] = []
+        self.is_done = False
 
     async def publish(self) -> None:
-        """Publish until cancelled."""
+        """Publish until it is done."""
         due_s = time.monotonic()
-        while True:
+        while not self.is_done:
             due_s += self._pause_s
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             began_s = time.monotonic()
@@ -196,9 +206,7 @@ class Move:
             f"CREATE PUBLICATION {self._name} FOR TABLE {tables} WITH (publish_via_partition_root = true)"
         )
         for table in ("project", "tenant"):
-            await self._give(table, "true", known="number")
-            # Each server gives out numbers of a range of its own.
-            await self._target.execute(f"ALTER TABLE {table} ALTER COLUMN number RESTART WITH {1 << 40}")
+            await self._give(table)
 
     async def copy(self) -> None:
         """Copy what is there, until the target only follows."""
@@ -211,28 +219,32 @@ class Move:
     async def fence(self) -> None:
         """Refuse the partition here, wait until the target has all of it, and let the target accept."""
         await self._source.execute("INSERT INTO moved VALUES ($1)", self._partition)
-        # Whoever was about to commit has done so when its row can be locked.
-        await self._source.execute(f'SELECT FROM "partition" WHERE "partition" = {self._partition} FOR UPDATE')
-        behind = await self._source.fetchval("SELECT pg_current_wal_insert_lsn()")
-        await self._source.execute("SELECT pg_logical_emit_message(true, 'angarium', 'fence')")
+        # Whoever was about to commit has done so when the row can be locked.
+        behind = await self._source.fetchval(_BEHIND, self._partition)
         confirmed = "SELECT confirmed_flush_lsn >= $1::pg_lsn FROM pg_replication_slots WHERE slot_name = $2"
         await until(lambda: self._source.fetchval(confirmed, behind, self._name))
-        async with self._target.transaction():
-            await self._target.execute("DELETE FROM moved")
-            for table in _STANDING:
-                await self._give(f'"{table}"', f'"partition" = {self._partition}', known="partition")
-            await self._order()
+        await self._target.execute(await self._standing())
 
-    async def _order(self) -> None:
-        """Let what the target accepts be listed behind what has moved, and found by its time."""
-        last = await self._source.fetchval("SELECT last_value FROM event_sequence")
-        await self._target.execute(f"SELECT setval('event_sequence', greatest(last_value, {last})) FROM event_sequence")
+    async def _standing(self) -> str:
+        """Return what tells the target where the partition stands, and that it is the target's; all of it are numbers.
+
+        What the target accepts is to be listed behind what has moved, and found by its time.
+        """
+        here = self._partition
+        head, registry, watermark, floor, folded, sequence = await self._source.fetchrow(_STANDING, here)
         zones = await self._source.fetch(
             "SELECT zone, min(first_sequence), max(last_sequence) FROM event_zone GROUP BY zone"
         )
-        await self._target.executemany(
-            f"INSERT INTO event_zone VALUES ($1, {-1 - self._partition}, $2, $3)", [tuple(zone) for zone in zones]
-        )
+        known = ", ".join(f"({zone}, {-1 - here}, {first}, {last})" for zone, first, last in zones)
+        return f"""
+            DELETE FROM moved WHERE "partition" = {here};
+            UPDATE "partition" SET head = {head}, registry = {registry} WHERE "partition" = {here};
+            INSERT INTO progress VALUES ({here}, {watermark});
+            UPDATE retained SET floor = {floor} WHERE "partition" = {here};
+            UPDATE folded SET "offset" = {folded} WHERE "partition" = {here};
+            SELECT setval('event_sequence', greatest(last_value, {sequence})) FROM event_sequence;
+            INSERT INTO event_zone VALUES {known};
+        """
 
     async def end(self) -> None:
         """Follow no more."""
@@ -241,20 +253,14 @@ class Move:
         for table in _FOLLOWED_WHOLE:
             await self._source.execute(f"ALTER TABLE {table} REPLICA IDENTITY DEFAULT")
 
-    async def _give(self, table: str, where: str, *, known: str) -> None:
-        """Give the target some rows, over those that are known there."""
-        rows = await self._source.fetch(f"SELECT * FROM {table} WHERE {where}")
-        if not rows:
-            return
-        names = [f'"{name}"' for name in rows[0].keys()]  # noqa: SIM118  a record's items are its values
-        values = ", ".join(f"${number}" for number, _ in enumerate(names, 1))
-        others = ", ".join(f"{name} = excluded.{name}" for name in names if name.strip('"') != known)
-        always = "OVERRIDING SYSTEM VALUE" if known == "number" else ""
+    async def _give(self, table: str) -> None:
+        """Give the target a table's rows under their own numbers, and numbers of a range of its own from then on."""
+        rows = await self._source.fetch(f"SELECT * FROM {table}")
+        values = ", ".join(f"${number}" for number in range(1, 1 + len(rows[0])))
         await self._target.executemany(
-            f"INSERT INTO {table} ({', '.join(names)}) {always} VALUES ({values})"
-            f' ON CONFLICT ("{known}") DO UPDATE SET {others}',
-            [tuple(row) for row in rows],
+            f"INSERT INTO {table} OVERRIDING SYSTEM VALUE VALUES ({values})", [tuple(row) for row in rows]
         )
+        await self._target.execute(f"ALTER TABLE {table} ALTER COLUMN number RESTART WITH {1 << 40}")
 
 
 def _keywords(dsn: str) -> str:
@@ -292,10 +298,9 @@ async def measure(folder: Path, *, events: int, per_s: float) -> list[Figure]:
                 await asyncio.sleep(1)
                 fenced = [max(each.waits_s) for each in publishers]
         await asyncio.sleep(1)
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(ended, asyncio.CancelledError), ended
+        for each in publishers:
+            each.is_done = True
+        await asyncio.gather(*tasks)
         share = events // TENANTS // GROUP * GROUP
         await _check(ends, who, accepted=share + publishers[0].accepted)
         await source.close()
