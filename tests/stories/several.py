@@ -29,6 +29,14 @@ class Several:
             server.start()
         return self
 
+    def start_all(self, number: int, **settings: str) -> Several:
+        """Start so many that answer and deliver."""
+        self.apis += [self.make("all", **settings) for _ in range(number)]
+        self.workers = self.apis
+        for server in self.apis:
+            server.start()
+        return self
+
     def start_together(self, *, apis: int, **settings: str) -> Several:
         """Start some that answer at the same moment, and wait until all are ready."""
         self.apis += [self.make("api", **settings) for _ in range(apis)]

@@ -332,6 +332,35 @@ def test_a_worker_that_is_killed_repeats_at_most_what_was_on_the_wire(
     assert len(repeated) <= 512
 
 
+# -- processes that do both --------------------------------------------------------------------------------------------
+
+
+def test_processes_that_both_answer_and_deliver_share_the_work(
+    databases: Databases, tmp_path: Path, hooks: Callable[[], Hook]
+) -> None:
+    several = Several(tmp_path, asyncio.run(databases.lend())).start_all(2)
+    try:
+        one, other = several.project()
+        eventually(lambda: [_partitions(worker) for worker in several.workers] == [128, 128])
+        tenants, subscribed = _tenants(one, 6), {}
+        for number, tenant in enumerate(tenants):
+            subscribed[tenant] = (one, other)[number % 2].subscribe(hooks().url, tenant=tenant)["id"]
+        with _load((one, other), tenants) as ids:
+            eventually(lambda: len(one.deliveries(state="delivered")) >= 100)
+        _has_settled(other, ids)
+        for tenant, id_ in subscribed.items():
+            other.post(f"subscriptions/{id_}/pause", status=200)
+            time.sleep(SECOND_S)
+            one.publish(*(event(number, tenant=tenant) for number in range(3)))
+        for id_ in subscribed.values():
+            eventually(lambda: [each.subscription(id_)["backlog"] for each in (one, other)] == [3, 3])  # noqa: B023  called at once
+            job = one.post(f"subscriptions/{id_}/replay", {})
+            one.post(f"subscriptions/{id_}/resume", status=200)
+            eventually(lambda: other.get(f"jobs/{job['id']}")["state"] == "done")  # noqa: B023  called at once
+    finally:
+        several.close()
+
+
 # -- the start ---------------------------------------------------------------------------------------------------------
 
 
