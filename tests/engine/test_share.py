@@ -99,10 +99,10 @@ async def test_what_failed_is_still_sent_with_the_same_body_after_a_hand_over(mo
     async with shared() as w:
         one = await w.subscribe(overrides={"retry": {"delays_s": [20, 20]}})
         w.answer = lambda _: Response(500)
+        w.delay_s = lambda _: 60.0 if len(w.account.posts) == 3 else 0.0
         await w.publish("1")
-        await w.until(lambda: len(w.account.posts) == 2)
-        w.delay_s = lambda _: 60.0
-        await w.until(lambda: bool(w.workers[0].engine._lanes.in_flight))
+        await w.until(lambda: len(w.account.posts) == 3)
+        await w.workers[0].engine._settler.settle_all()
         before = (await w.memory.opens())[0].next_ms
         await w.move({PARTITION: 1})
         (row,) = await w.memory.opens()
@@ -324,6 +324,18 @@ async def test_a_job_over_all_partitions_sees_what_others_settle(monkeypatch: py
         await w.until(lambda: w.memory._jobs[job.number].state is JobState.DONE)
         assert (w.memory._jobs[job.number].done, w.memory._jobs[job.number].failed) == (12, 0)
         assert len(w.account.posts) == 24
+
+
+async def test_one_of_all_folds_what_is_committed_whoever_serves_it() -> None:
+    async with shared() as w:
+        await w.move({0: 1})
+        await w.subscribe()
+        await w.publish("1", "2")
+        await w.until(lambda: w.workers[1].engine.figures()["entries_folded_total"] == 3)
+        assert w.workers[0].engine.figures()["entries_folded_total"] == 0
+        await w.move({0: 0})
+        await w.publish("3")
+        await w.until(lambda: w.workers[0].engine.figures()["entries_folded_total"] == 1)
 
 
 async def test_a_worker_that_stops_hands_over_at_once_what_has_nothing_on_the_wire() -> None:

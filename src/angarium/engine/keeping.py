@@ -81,7 +81,7 @@ class Keeper:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while self._is_ours():
             began = loop.time()
             try:
                 count = await self._fold()
@@ -92,7 +92,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001  deliveries go on without it; it is tried again with what comes next
                 emit(ENGINE_FAILED, part="keeper", error=error)
                 return
-            if count < FOLD_MAX or not self._is_ours():
+            if count < FOLD_MAX:
                 return
             await asyncio.sleep(max(_REST_S_MIN, RESTS * (loop.time() - began)))
 
