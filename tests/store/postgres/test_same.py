@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar, cast
 
 import asyncpg
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import initialize
+from msgspec.structs import replace
 
+from angarium.store.contract import Receipt, Store
 from angarium.store.postgres import PostgresStore
 from tests.store import test_machine
 from tests.store.conftest import own_all
 from tests.store.databases import Databases
+
+T = TypeVar("T")
 
 END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -49,6 +54,12 @@ class PostgresStores(test_machine.Stores):
         self.other = PostgresStore(self.dsn)
         await self.other.open()
         await own_all(self.other)
+
+    @staticmethod
+    async def answer(ask: Callable[[Store], Awaitable[T]], store: Store) -> T | str:
+        """Return an answer without the registry counters, which are said only where other processes raise them."""
+        found = await test_machine.Stores.answer(ask, store)
+        return cast("T", replace(found, registries={})) if isinstance(found, Receipt) else found
 
     def bounded(self, limit: int) -> int:
         """Leave no choice: this store folds and drops partition by partition, not in the order of all commits."""
