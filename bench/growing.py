@@ -28,6 +28,7 @@ from bench.moving import GROUP, publish, server, tenants
 
 _TICKS_S = os.sysconf("SC_CLK_TCK")
 _FLUSH = 1024
+DAY_NS = 86_400 * 10**9
 _SIZE = """
 SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
 WHERE relkind IN ('r', 'S') AND relnamespace = 'public'::regnamespace
@@ -87,7 +88,9 @@ async def measure(folder: Path, *, events: int, longer: int) -> None:
         postmaster = int((folder / "server" / "data" / "postmaster.pid").read_text().split()[0])
         meter = Meter(connection, postmaster)
         print("| step | for each | CPU, µs | log, bytes | disk, bytes | a second |\n|---|---|---|---|---|---|")
-        await accept(store, events)  # So that nothing is measured for the first time.
+        # A day that retention can drop whole; and nothing is measured for the first time.
+        await connection.execute("SELECT make_day($1)", time.time_ns() // DAY_NS - 1)
+        await settle(store, await accept(store, events, days_ago=1), 1)
         for fan_out in (1, 10):
             await chunk(store, meter, events // fan_out, fan_out)
         await settle(store, await accept(store, longer * events), 1)
@@ -96,11 +99,11 @@ async def measure(folder: Path, *, events: int, longer: int) -> None:
         await alone(store, events)
         after, rate = await meter.read(), events / (time.monotonic() - began_s)
         print(f"| accept, one tenant alone | event | {after.each(before, events)} | {rate:,.0f} |")
+        await age(store, meter, events)
         before = await meter.read()
         await probe(store, events // 10)
         after = await meter.read()
         print(f"| a dead receiver's probe | probe | {after.each(before, events // 10)} | |")
-        await age(store, meter)
         living.cancel()
         await connection.close()
         await store.close()
@@ -128,12 +131,13 @@ async def chunk(store: PostgresStore, meter: Meter, events: int, fan_out: int, w
     print(f"| both | event | {after.each(before, count)} | |", flush=True)
 
 
-async def accept(store: PostgresStore, events: int) -> list[Place]:
+async def accept(store: PostgresStore, events: int, *, days_ago: int = 0) -> list[Place]:
     """Accept so many events, of all tenants at once; return where they are."""
     who = tenants()
     places: list[Place] = []
     for _ in range(events // GROUP // (1 + len(who.others))):
-        receipts = await asyncio.gather(*(store.accept(publish(each)) for each in (who.moving, *who.others)))
+        group = [publish(each, days_ago=days_ago) for each in (who.moving, *who.others)]
+        receipts = await asyncio.gather(*map(store.accept, group))
         places += [place for receipt in receipts for place in receipt.places]
     return places
 
@@ -176,14 +180,14 @@ async def probe(store: PostgresStore, count: int) -> None:
         await store.settle(Settlement(lanes=lanes))
 
 
-async def age(store: PostgresStore, meter: Meter) -> None:
-    """Drop everything, as retention does."""
-    before, began_s, dropped = await meter.read(), time.monotonic(), 0
-    now_ms = time.time_ns() // 1_000_000 + 60_000
-    while gone := await store.retain(before_ms=now_ms, limit=500, now_ms=now_ms):
-        dropped += gone
+async def age(store: PostgresStore, meter: Meter, events: int) -> None:
+    """Drop yesterday, as retention does: so many events with their records."""
+    before = await meter.read()
+    midnight_ms = time.time_ns() // DAY_NS * DAY_NS // 1_000_000
+    while await store.retain(before_ms=midnight_ms, limit=500, now_ms=midnight_ms):
+        pass
     after = await meter.read()
-    print(f"| retention | row | {after.each(before, dropped)} | {dropped / (time.monotonic() - began_s):,.0f} |")
+    print(f"| retention | event, with its record | {after.each(before, events)} | |")
 
 
 def main() -> int:

@@ -52,8 +52,9 @@ SELECT pg_logical_emit_message(true, 'angarium', 'fence')
 FROM (SELECT FROM "partition" WHERE "partition" = $1 FOR UPDATE) AS held
 """
 _STANDING = """
-SELECT head, registry, coalesce(watermark, 0), floor, folded."offset", (SELECT last_value FROM event_sequence)
-FROM "partition" LEFT JOIN progress USING ("partition")
+SELECT head, registry, p.day, coalesce(watermark, 0), floor, folded."offset", folded.day,
+    (SELECT last_value FROM event_sequence)
+FROM "partition" AS p LEFT JOIN progress USING ("partition")
 JOIN retained USING ("partition") JOIN folded USING ("partition")
 WHERE "partition" = $1
 """
@@ -138,10 +139,10 @@ async def until(so: Callable[[], Awaitable[bool]], pause_s: float = 0.005) -> No
         await asyncio.sleep(pause_s)
 
 
-def publish(tenant: str, count: int = GROUP) -> Publish:
+def publish(tenant: str, *, days_ago: int = 0) -> Publish:
     """Return a publish of one tenant's events."""
     event = Event(project=PROJECT, tenant=tenant, object="item", action="update", object_id="1", data=DATA)
-    return Publish(PROJECT, (event,) * count, time.time_ns() // 1_000_000)
+    return Publish(PROJECT, (event,) * GROUP, time.time_ns() // 1_000_000 - days_ago * 86_400_000)
 
 
 # -- those who publish meanwhile ---------------------------------------------------------------------------------------
@@ -207,6 +208,8 @@ class Move:
         )
         for table in ("project", "tenant"):
             await self._give(table)
+        for day in await self._source.fetch("SELECT day FROM day WHERE dropped_at IS NULL"):
+            await self._target.execute("SELECT make_day($1)", day["day"])
 
     async def copy(self) -> None:
         """Copy what is there, until the target only follows."""
@@ -231,17 +234,19 @@ class Move:
         What the target accepts is to be listed behind what has moved, and found by its time.
         """
         here = self._partition
-        head, registry, watermark, floor, folded, sequence = await self._source.fetchrow(_STANDING, here)
+        head, registry, day, watermark, floor, folded, folded_day, sequence = await self._source.fetchrow(
+            _STANDING, here
+        )
         zones = await self._source.fetch(
             "SELECT zone, min(first_sequence), max(last_sequence) FROM event_zone GROUP BY zone"
         )
         known = ", ".join(f"({zone}, {-1 - here}, {first}, {last})" for zone, first, last in zones)
         return f"""
             DELETE FROM moved WHERE "partition" = {here};
-            UPDATE "partition" SET head = {head}, registry = {registry} WHERE "partition" = {here};
+            UPDATE "partition" SET head = {head}, registry = {registry}, day = {day} WHERE "partition" = {here};
             INSERT INTO progress VALUES ({here}, {watermark});
             UPDATE retained SET floor = {floor} WHERE "partition" = {here};
-            UPDATE folded SET "offset" = {folded} WHERE "partition" = {here};
+            UPDATE folded SET "offset" = {folded}, day = {folded_day} WHERE "partition" = {here};
             SELECT setval('event_sequence', greatest(last_value, {sequence})) FROM event_sequence;
             INSERT INTO event_zone VALUES {known};
         """
