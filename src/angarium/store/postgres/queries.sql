@@ -793,7 +793,8 @@ SELECT count(*) > 0 FROM folded AS f JOIN "partition" AS p ON p."partition" = f.
 
 -- fold --
 -- Fold partitions' events between two offsets into their objects' rows. A group's last event is the largest of its
--- offsets, each doubled, and one more for a deletion.
+-- offsets, each doubled, and one more for a deletion. OFFSET 0 has each range read by itself: the server must not read all
+-- that there is and compare it with the ranges.
 WITH range AS MATERIALIZED (
     SELECT * FROM unnest(:partition::smallint[], :low::bigint[], :high::bigint[], :day::integer[])
         AS range ("partition", low, high, day)
@@ -805,9 +806,12 @@ SELECT tenant, object, object_id, "partition", last / 2, data_offset, day, data_
     SELECT e.tenant, e.object, e.object_id, e."partition", max(e."offset" * 2 + (e.action = 'delete')::integer) AS last,
         max(CASE WHEN length(e.data) > 0 THEN e."offset" ELSE 0 END) AS data_offset, max(e.day) AS day,
         max(CASE WHEN length(e.data) > 0 THEN e.day ELSE 0 END) AS data_day
-    FROM range JOIN event AS e ON e."partition" = range."partition" AND e."offset" > range.low AND e."offset" <= range.high
+    FROM range CROSS JOIN LATERAL (
+        SELECT * FROM event WHERE "partition" = range."partition" AND "offset" > range.low AND "offset" <= range.high
+            AND kind = 0 AND day >= :since OFFSET 0
+    ) AS e
     JOIN project AS p ON p.number = e.project
-    WHERE e.kind = 0 AND p.keeps_objects AND e.day >= :since
+    WHERE p.keeps_objects
     GROUP BY e.tenant, e.object, e.object_id, e."partition"
 ) AS grouped
 ON CONFLICT (tenant, object, object_id) DO UPDATE SET "offset" = excluded."offset", is_deleted = excluded.is_deleted,
@@ -816,10 +820,17 @@ ON CONFLICT (tenant, object, object_id) DO UPDATE SET "offset" = excluded."offse
 
 -- drop_kept_entries --
 -- Drop what was kept for objects' rows that events between two offsets have moved on.
-DELETE FROM object_entry AS x
-USING unnest(:partition::smallint[], :low::bigint[], :high::bigint[]) AS range ("partition", low, high), event AS e, object AS o
-WHERE e."partition" = range."partition" AND e."offset" > range.low AND e."offset" <= range.high AND e.kind = 0
-    AND e.day >= :since AND x.tenant = e.tenant AND x.object = e.object AND x.object_id = e.object_id
+WITH moved AS MATERIALIZED (
+    SELECT DISTINCT e.tenant, e.object, e.object_id
+    FROM unnest(:partition::smallint[], :low::bigint[], :high::bigint[]) AS range ("partition", low, high)
+    CROSS JOIN LATERAL (
+        SELECT tenant, object, object_id FROM event
+        WHERE "partition" = range."partition" AND "offset" > range.low AND "offset" <= range.high AND kind = 0
+            AND day >= :since OFFSET 0
+    ) AS e
+)
+DELETE FROM object_entry AS x USING moved AS e, object AS o
+WHERE x.tenant = e.tenant AND x.object = e.object AND x.object_id = e.object_id
     AND o.tenant = e.tenant AND o.object = e.object AND o.object_id = e.object_id
     AND x."offset" <> o."offset" AND x."offset" <> o.data_offset
 
