@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from angarium.engine.recounting import recount
 from angarium.engine.recovery import Recovery
+from angarium.errors import OwnershipLost
 from angarium.model.delivery import Open
 
 if TYPE_CHECKING:
@@ -90,12 +91,17 @@ class Share:
         self._lanes.resting.update(partitions)
         try:
             found = await self._recover(partitions)
+            self._check_is_ours(partitions, taking)
         except BaseException:
-            # Only what was not dropped, and perhaps taken up once more, meanwhile.
-            self.drop([partition for partition in partitions if self._taking.get(partition) is taking])
+            # What was dropped meanwhile may have been filled since; what is taken up once more is not ours to drop.
+            self.drop([each for each in partitions if self._taking.get(each) in {taking, None}])
             raise
         self._begin(partitions, found, taking.changed)
         return found
+
+    def _check_is_ours(self, partitions: Collection[int], taking: _Taking) -> None:
+        if any(self._taking.get(partition) is not taking for partition in partitions):
+            raise OwnershipLost("partitions were lost while they were taken up")
 
     async def _recover(self, partitions: Collection[int]) -> Recovered:
         for partition in partitions:
