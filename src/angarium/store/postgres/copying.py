@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import asynccontextmanager
 from functools import cache
 from heapq import heapify, heappop, heappush
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from angarium.errors import StoreInUse
@@ -33,7 +34,7 @@ from angarium.store.copying import (
     size_of,
 )
 from angarium.store.postgres.connection import committing, connect, writing
-from angarium.store.postgres.days import DAY_MS
+from angarium.store.postgres.days import AHEAD, DAY_MS
 from angarium.store.postgres.folding import FOLDED_AT_ONCE, fold
 from angarium.store.postgres.migrating import migrate
 from angarium.store.postgres.statements import load_migrations, run, value
@@ -48,6 +49,8 @@ WHOLE_S: Final = 3600.0
 _ENTRIES_BYTES: Final = 64 * 1024
 """How much of each partition's log is read at a time: all 256 are read side by side."""
 _ZONE_MS: Final = 600_000
+_DAYS_MAX: Final = 400
+"""What is older than so many days gets no tables of its own."""
 
 
 @cache
@@ -235,6 +238,9 @@ def decoded(table: Table, rows: Iterable[Row]) -> list[Row]:
 class DatabaseTarget(CopiedDatabase):
     """A database that a store is copied into."""
 
+    async def _prepare(self) -> None:
+        self._days: dict[int, int] = dict(map(tuple, await self.connection.fetch(sql()["days"])))
+
     async def progress(self) -> bytes | None:
         """Return what an unfinished copy says of itself."""
         return await self.meta(PROGRESS)
@@ -253,7 +259,7 @@ class DatabaseTarget(CopiedDatabase):
         async with self._transaction() as connection:
             await run(connection, "put_meta", name=PROGRESS, value=progress)
             if table is not None:
-                await _write(connection, table, rows)
+                await _write(connection, table, rows, self._days)
 
     async def finish(self, standing: Standing) -> None:
         """Write where the log stands, and be a store like any other."""
@@ -263,6 +269,7 @@ class DatabaseTarget(CopiedDatabase):
             registry = [each.registry for each in standing.partitions]
             await connection.execute(sql()["put_partitions"], numbers, heads, registry)
             await connection.execute(sql()["put_floors"], numbers, floors)
+            await connection.execute(sql()["put_days"], list(self._days), list(self._days.values()))
             await connection.execute(sql()["put_folded"])
             await connection.execute(sql()["put_sequence"], standing.last_sequence)
             await connection.execute(sql()["put_project_numbers"])
@@ -272,26 +279,58 @@ class DatabaseTarget(CopiedDatabase):
             await self.connection.execute(sql()["analyze"], timeout=WHOLE_S)
 
 
-async def _write(connection: asyncpg.Connection, table: Table, rows: Sequence[Row]) -> None:
+async def _write(connection: asyncpg.Connection, table: Table, rows: Sequence[Row], days: dict[int, int]) -> None:
+    """Write rows; `days` is the latest that an entry of each partition was accepted on, which is moved on."""
     match table.name:
         case "delivery":
+            await _make_days(connection, table, rows, "last_ms")
             await _write_settled(connection, table, rows)
+        case "member":
+            await _make_days(connection, table, rows, "last_ms")
+            await _put(connection, table, table.columns, rows)
+        case "object":
+            await connection.execute(sql()["add_objects"], *zip(*_records(table, table.columns, rows), strict=True))
         case "object_entry":
             columns = [each for each in table.columns if each not in {"sequence", "partition"}]
             await _put(connection, table, columns, rows)
         case "event":
-            await _put(connection, table, table.columns, rows)
-            await connection.execute(sql()["add_zones"], *_zones(rows))
+            await _make_days(connection, table, rows, "accepted_ms")
+            await _write_entries(connection, table, rows, days)
         case _:
             await _put(connection, table, table.columns, rows)
 
 
 async def _put(connection: asyncpg.Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Write some columns of rows."""
+    await connection.copy_records_to_table(table.name, records=_records(table, columns, rows), columns=columns)
+
+
+def _records(table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[list[Any]]:
     places = [table.columns.index(column) for column in columns]
     ways = [_encoder(table, column) for column in columns]
-    records = [[way(row[place]) for way, place in zip(ways, places, strict=True)] for row in rows]
-    await connection.copy_records_to_table(table.name, records=records, columns=columns)
+    return [[way(row[place]) for way, place in zip(ways, places, strict=True)] for row in rows]
+
+
+async def _make_days(connection: asyncpg.Connection, table: Table, rows: Sequence[Row], column: str) -> None:
+    """Make the tables of the days that rows are of, so that retention can drop them whole one day."""
+    moment = table.columns.index(column)
+    latest = int(time() * 1000) // DAY_MS + AHEAD
+    days = {row[moment] // DAY_MS for row in rows}
+    for day in sorted(each for each in days if latest - _DAYS_MAX < each <= latest):
+        await connection.execute(sql()["make_day"], day)
+
+
+async def _write_entries(
+    connection: asyncpg.Connection, table: Table, rows: Sequence[Row], days: dict[int, int]
+) -> None:
+    place, moment = table.columns.index("partition"), table.columns.index("accepted_ms")
+    records = _records(table, table.columns, rows)
+    for record in records:
+        partition = record[place]
+        days[partition] = max(days.get(partition, 0), record[moment] // DAY_MS)
+        record.append(days[partition])
+    await connection.copy_records_to_table(table.name, records=records, columns=[*table.columns, "day"])
+    await connection.execute(sql()["add_zones"], *_zones(rows))
 
 
 def _encoder(table: Table, column: str) -> Any:  # noqa: ANN401  a function of one value to another

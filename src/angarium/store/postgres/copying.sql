@@ -46,7 +46,31 @@ WHERE r."partition" = given."partition"
 
 -- put_folded --
 -- Say that all is folded.
-UPDATE folded AS f SET "offset" = p.head FROM "partition" AS p WHERE p."partition" = f."partition"
+UPDATE folded AS f SET "offset" = p.head, day = p.day FROM "partition" AS p WHERE p."partition" = f."partition"
+
+-- days --
+-- Return the day of each partition's last entry.
+SELECT p."partition", e.day FROM "partition" AS p
+JOIN LATERAL (SELECT day FROM event WHERE "partition" = p."partition" ORDER BY "offset" DESC LIMIT 1) AS e ON true
+
+-- put_days --
+-- Say on which day the last entry of each partition was accepted.
+UPDATE "partition" AS p SET day = given.day FROM unnest($1::smallint[], $2::integer[]) AS given ("partition", day)
+WHERE p."partition" = given."partition"
+
+-- make_day --
+-- Make a day's tables, unless it has some.
+SELECT make_day($1)
+
+-- add_objects --
+-- Write objects' rows, with the days of their entries, which may lie anywhere.
+INSERT INTO object (tenant, object, object_id, "partition", "offset", data_offset, is_deleted, day, data_day)
+SELECT g.*,
+    coalesce((SELECT day FROM event AS e WHERE e."partition" = g."partition" AND e."offset" = g."offset"), 0),
+    coalesce((SELECT day FROM event AS e WHERE e."partition" = g."partition" AND e."offset" = g.data_offset), 0)
+FROM unnest(
+    $1::bigint[], $2::bytea[], $3::bytea[], $4::smallint[], $5::bigint[], $6::bigint[], $7::boolean[]
+) AS g (tenant, object, object_id, "partition", "offset", data_offset, is_deleted)
 
 -- put_sequence --
 -- Let numbers in commit order go on after one.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from angarium.store.postgres.apps import Apps
+from angarium.store.postgres.checking import damage
 from angarium.store.postgres.deliveries import Deliveries
 from angarium.store.postgres.log import Log
 from angarium.store.postgres.objects import Objects
 from angarium.store.postgres.registry import Registry
 from angarium.store.postgres.retention import Retention
-from angarium.store.postgres.statements import run, value
+from angarium.store.postgres.statements import run
 
 
 class PostgresStore(Log, Registry, Apps, Objects, Deliveries, Retention):
@@ -21,12 +22,10 @@ class PostgresStore(Log, Registry, Apps, Objects, Deliveries, Retention):
     """
 
     async def check(self) -> Sequence[str]:
-        """Return what is wrong with the database, in sentences; nothing when it is whole. This reads the whole log."""
+        """Return what is wrong with the database's offsets and objects, in sentences; `checking` finds out more."""
         async with self._reading() as connection:
-            lost = await value(connection, "check_objects")
             gaps = await run(connection, "check_offsets")
-        wrong = [f"{lost} objects consist of entries that are nowhere, expected none"] * bool(lost)
-        return wrong + [
-            f"partition {partition} has {count} entries, expected all from offset {floor + 1} to {head}"
-            for partition, floor, head, count in gaps
-        ]
+            return await damage(connection) + [
+                f"partition {partition} has {count} entries, expected all from offset {floor + 1} to {head}"
+                for partition, floor, head, count in gaps
+            ]
