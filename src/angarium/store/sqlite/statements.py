@@ -16,7 +16,8 @@ Row = tuple[Any, ...]
 Values = Sequence[Any] | Mapping[str, Any]
 
 _EACH = re.compile(r"\{(\d+) each\}")
-_AT_ONCE = (256, 64, 16, 4, 1)
+_LOTS = (256, 64)
+_LOT_MAX = 16  # Up to here any number of rows is one statement, kept prepared.
 
 
 def load_migrations() -> tuple[texts.Migration, ...]:
@@ -52,11 +53,11 @@ def run_rows(connection: apsw.Connection, sql: str, values: Sequence[Any]) -> li
     """
     width, start = _width(sql), 0
     found: list[Row] = []
-    for count in _AT_ONCE:
-        while len(values) - start >= count * width:
-            end = start + count * width
-            found += connection.execute(_widened(sql, count), values[start:end]).fetchall()
-            start = end
+    while left := (len(values) - start) // width:
+        count = next((lot for lot in _LOTS if lot <= left), min(left, _LOT_MAX))
+        end = start + count * width
+        found += connection.execute(_widened(sql, count), values[start:end]).fetchall()
+        start = end
     return found
 
 

@@ -1,7 +1,8 @@
 """Write: one thread takes whatever waits, commits it at once, and tells the event loop of it in one call.
 
-What comes while a commit runs goes into the next, so groups grow with the load and nobody waits for one to fill. A
-commit takes waiting publishes first, then flushes and changes of the registry in the order in which they came, up to
+What comes while a commit runs goes into the next. One begins as soon as a turn of the loop brings nothing more: while
+the loop is busy groups grow, for `GATHERS_S` at most, and nobody waits on an idle machine. A commit takes waiting
+publishes first, then flushes and changes of the registry in the order in which they came, up to
 `ROWS_MAX` rows. Between commits there is indexing, when there is enough to index, and checkpoints, when the write-ahead
 log has grown or there is nothing else to do.
 """
@@ -35,6 +36,10 @@ EVENTS_MAX = 4000
 """How many events a commit takes."""
 ROWS_MAX = 2000
 """How many rows of flushes and changes a commit takes, besides publishes."""
+GATHERS_S = 0.003
+"""How long a group grows while each turn of the loop brings more of it."""
+GATHERED_MAX = 256
+"""How many publishes and flushes together wait no longer: to wait for more would save nothing."""
 UNINDEXED_MAX = 4096
 """How many rows wait for an index, unless it is told otherwise. Small lots would make many of them, and lists slow."""
 WAL_PAGES_MAX = 8 * 1024 * 1024 // PAGE_BYTES
@@ -92,8 +97,10 @@ class Writer:
         self._publishes: deque[tuple[Publish, Future[Receipt]]] = deque()
         self._works: deque[Waiting] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._is_asleep = False
-        self._is_rousing = False
+        self._is_gathering = False
+        self._is_writing = False
+        self._gathered = 0
+        self._begins_at = 0.0
         self._is_closing = False
         self._broken: str = ""
         self._wal_pages = 0
@@ -144,26 +151,36 @@ class Writer:
         return future
 
     def _rouse(self) -> None:
-        """Wake the writer once this turn of the loop is over: all that the turn reads goes into one commit."""
-        # Either the writer, having said that it sleeps, sees what was appended, or we see that it sleeps.
-        if self._is_asleep and not self._is_rousing:
-            self._is_rousing = True
-            self._loop.call_soon(self._wake_up)
+        """Have a group written soon, if none is being written or gathered."""
+        if not (self._is_writing or self._is_gathering):
+            self._is_gathering = True
+            self._gathered, self._begins_at = 0, self._loop.time() + GATHERS_S
+            self._loop.call_soon(self._gather)
 
-    def _wake_up(self) -> None:
-        self._is_rousing = False
-        if self._is_asleep:
-            self._is_asleep = False
+    def _gather(self) -> None:
+        """Let the writer begin once a turn of the loop has brought nothing more, or it is time."""
+        count = len(self._publishes) + len(self._works)
+        if self._gathered < count < GATHERED_MAX and self._loop.time() < self._begins_at:
+            self._gathered = count
+            self._loop.call_soon(self._gather)
+        else:
+            self._is_gathering, self._is_writing = False, True
             self._wake.put(None)
+
+    def _written(self) -> None:
+        """Take note that the writer is free for the next group."""
+        self._is_writing = False
+        if self._publishes or self._works:
+            self._rouse()
 
     # -- on the writer's thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._is_closing or self._publishes or self._works:
-            if self._publishes or self._works:
+        while not self._is_closing:
+            if self._is_woken():
                 self._step()
-            else:
-                self._rest()
+        while self._publishes or self._works:
+            self._step()
 
     def _step(self) -> None:
         """Commit one group, and tell of it."""
@@ -174,15 +191,14 @@ class Writer:
         if self._wal_pages >= self._checkpoint_at:
             self._guard(self._checkpoint)
 
-    def _rest(self) -> None:
-        """Sleep until there is something to do; make a checkpoint when there is not for a while."""
-        self._is_asleep = True
-        if not (self._publishes or self._works or self._is_closing):
-            try:
-                self._wake.get(timeout=RESTS_S if self._wal_pages and not self._broken else None)
-            except Empty:
-                self._guard(self._checkpoint)
-        self._is_asleep = False
+    def _is_woken(self) -> bool:
+        """Sleep until there is a group to write; make a checkpoint when there is none for a while."""
+        try:
+            self._wake.get(timeout=RESTS_S if self._wal_pages and not self._broken else None)
+        except Empty:
+            self._guard(self._checkpoint)
+            return False
+        return True
 
     def _take(self) -> tuple[list[tuple[Publish, Future[Receipt]]], list[Waiting]]:
         publishes, events = [], 0
@@ -262,6 +278,7 @@ class Writer:
         with suppress(RuntimeError):  # The loop was closed before the store: there is nobody left to tell.
             for committed in told:
                 self._loop.call_soon_threadsafe(self._told, committed)
+            self._loop.call_soon_threadsafe(self._written)
 
     # -- tidying ----------------------------------------------------------------------------------------------------
 
