@@ -29,6 +29,8 @@ from angarium.model.wire import WITHHELD, NoResponse, Reason, Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from angarium.egress.routes import Route
+
 Report = list[tuple[Transfer, Response | NoResponse]]
 
 _FULL_REST_S = 0.1
@@ -56,7 +58,7 @@ class Wire:
         self._report = report
         self._inbox: deque[Transfer] = deque()
         self._running: dict[pycurl.Curl, Handle] = {}
-        self._idle: list[Handle] = []
+        self._idle: dict[Route | None, list[Handle]] = {}
         self._ended: Report = []
         self._interests: dict[int, int] = {}
         self._due_at: float | None = None
@@ -88,8 +90,9 @@ class Wire:
         self._abandon(Reason.RESET, _CLOSED)
         self._hand_over()
         self._multi.close()
-        for handle in self._idle:
-            handle.curl.close()
+        for handles in self._idle.values():
+            for handle in handles:
+                handle.curl.close()
         self._poll.close()
 
     # -- a turn --------------------------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ class Wire:
         if transfer.may_send is not None and not transfer.may_send():
             self._ended.append((transfer, WITHHELD))  # Not even a connection is made.
             return
-        handle = self._idle.pop() if self._idle else Handle(self._options)
+        handle = self._idle_handle(transfer.route)
         try:
             handle.prepare(transfer)
             self._multi.add_handle(handle.curl)
@@ -182,6 +185,18 @@ class Wire:
         else:
             self._running[handle.curl] = handle
             self._due_at = 0.0  # Not every pycurl tells the timer of what `add_handle` wants.
+
+    def _idle_handle(self, route: Route | None) -> Handle:
+        """Return a handle that has nothing to do, at best one that went this way last: it knows the way."""
+        if not self._idle:
+            return Handle(self._options)
+        if route not in self._idle:
+            route = next(iter(self._idle))
+        handles = self._idle[route]
+        handle = handles.pop()
+        if not handles:
+            del self._idle[route]
+        return handle
 
     def _gather(self) -> None:
         left = 1
@@ -197,7 +212,7 @@ class Wire:
         handle = self._running.pop(curl)
         transfer = handle.transfer
         self._ended.append((transfer, handle.result(code, message)))
-        self._idle.append(handle)
+        self._idle.setdefault(transfer.route, []).append(handle)
 
     def _hand_over(self) -> None:
         if self._ended:
