@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 
-class Moment(NamedTuple):
+class Moment(Struct, frozen=True, gc=False):
     """One moment on both clocks: monotonic seconds for waits, wall-clock milliseconds for records and lifetimes."""
 
     mono: float

@@ -6,6 +6,8 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from angarium.api.problems import problem, status_of
 from angarium.api.replies import Reply
 from angarium.errors import AngariumError, Busy, Malformed, TooLarge
@@ -124,7 +126,7 @@ class PublishRoute:
         except AngariumError as error:
             return error
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._publisher.publish(asked._replace(body=whole), lambda answer: _settle(future, answer))
+        self._publisher.publish(replace(asked, body=whole), lambda answer: _settle(future, answer))
         return await future
 
 

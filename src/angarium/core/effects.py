@@ -41,7 +41,7 @@ class Delivery(Struct, eq=False):
     is_merged: bool = False
 
 
-class Fact(Struct, frozen=True):
+class Fact(Struct, frozen=True, gc=False):
     """What is known of an attempt once it has ended."""
 
     outcome: Outcome
@@ -57,7 +57,7 @@ class Fact(Struct, frozen=True):
     content_type: str = ""
 
 
-class Settle(Struct, frozen=True):
+class Settle(Struct, frozen=True, gc=False):
     """Record a delivery's end. `closes`: it has a row, which goes; `frees`: its offsets were not resolved before."""
 
     settled: Settled

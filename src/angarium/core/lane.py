@@ -120,7 +120,7 @@ class Lane:
     @property
     def has_next(self) -> bool:
         """Say whether it is worth asking for one more delivery, now or later."""
-        return bool(self.queue) or self.is_behind or self.opened.due_at() is not None
+        return bool(self.queue.entries) or self.is_behind or self.opened.due_at() is not None
 
     def is_past(self, offset: int) -> bool:
         """Say whether it is of what came after an offset of the log: an earlier owner has settled all before."""
@@ -250,19 +250,19 @@ class Lane:
         return mono < self.not_before or (self.pace.per_minute is not None and mono < self.pace.free_at())
 
     def _sealed(self, now: Moment) -> Delivery | None:
-        if not self.queue or not self._may_seal():
+        if not self.queue.entries or not self._may_seal():
             return None
         if self.breaker.is_open and now.mono < self.breaker.probe_at:
             return None
         delivery = self._single() if self.policy.batch.max_events == 1 else self._batch(now)
-        if delivery is None and not self.queue:
+        if delivery is None and not self.queue.entries:
             self.breaker.put_off(now.mono)  # All waits for its object: to read on at once would give each a row.
         return delivery
 
     def _single(self) -> Delivery | None:
         if self.policy.ordering is not Ordering.OBJECT:
             return self._seal([self.queue.pop()], ())
-        while self.queue and not self.is_full:
+        while self.queue.entries and not self.is_full:
             entry = self.queue.pop()
             if not self._blocks(entry):
                 return self._seal([entry], (object_of(entry),))
@@ -297,7 +297,7 @@ class Lane:
     def _seal(self, entries: list[Entry], objects: tuple[Object, ...]) -> Delivery:
         last = entries[-1]
         key = Key(self.partition, last.offset, self.number, last.accepted_ms)
-        members = tuple([entry.offset for entry in entries[:-1]])
+        members = tuple([entry.offset for entry in entries[:-1]]) if len(entries) > 1 else ()
         is_batch = self.policy.batch.max_events > 1
         delivery = Delivery(key, tuple(entries), members, objects, is_batch=is_batch)
         self.opened.add(delivery)
@@ -396,7 +396,7 @@ class Lane:
     def _settle(self, delivery: Delivery, settled: Settled, now: Moment) -> None:
         self.effects.append(Settle(settled, closes=delivery.has_row, frees=self._resolve(delivery)))
         freed = self.opened.remove(delivery, now.mono)
-        if freed:
+        if freed and self.queue.is_blocking:
             self.queue.put_first([entry for each in freed for entry in self.queue.unblock(each)])
 
     def _write(self, delivery: Delivery, fact: Fact | None = None, next_ms: int = 0) -> None:

@@ -70,6 +70,11 @@ class Queue:
         """Let an event wait for its object."""
         self._blocked.setdefault(busy, []).append(entry)
 
+    @property
+    def is_blocking(self) -> bool:
+        """Say whether any event waits here for its object."""
+        return bool(self._blocked)
+
     def is_blocked(self, busy: Object) -> bool:
         """Say whether events wait here for an object."""
         return busy in self._blocked

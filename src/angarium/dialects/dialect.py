@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from angarium.model.wire import Request, Response
 
 
-class Item(Struct, frozen=True):
+class Item(Struct, frozen=True, gc=False):
     """One event of a delivery, with its id and all that a body needs. `is_resync`: it is the object's current state.
 
     `state` replaces the event's own data where events that went together share their final state (None: its own).
@@ -30,7 +30,7 @@ class Item(Struct, frozen=True):
     is_resync: bool = False
 
 
-class Sealed(Struct, frozen=True):
+class Sealed(Struct, frozen=True, gc=False):
     """What one delivery holds, oldest first: at least one item."""
 
     id: str
@@ -39,7 +39,7 @@ class Sealed(Struct, frozen=True):
     is_batch: bool = False
 
 
-class Body(Struct, frozen=True):
+class Body(Struct, frozen=True, gc=False):
     """The bytes that every attempt of a delivery sends, and their content type."""
 
     content: bytes

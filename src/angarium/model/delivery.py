@@ -20,7 +20,7 @@ class State(StrEnum):
     MERGED = "merged"
 
 
-class Accepted(Struct, frozen=True):
+class Accepted(Struct, frozen=True, gc=False):
     """The receiver took it."""
 
     status: int = 200
@@ -56,7 +56,7 @@ Outcome = Accepted | Refused | Gone | Throttled | Silent
 """What the receiver did."""
 
 
-class Key(Struct, frozen=True):
+class Key(Struct, frozen=True, gc=False):
     """What identifies a delivery: its last event's place and its subscription (all that its id encodes)."""
 
     partition: int
@@ -111,7 +111,7 @@ class Attempt(Struct, frozen=True):
     detail: str = ""
 
 
-class Settled(Struct, frozen=True):
+class Settled(Struct, frozen=True, gc=False):
     """A delivery's end, written once.
 
     As a range (`count` > 0) it stands for `count` owed events from `first_offset` to `key.last_offset`, none of which

@@ -14,7 +14,7 @@ PARTITIONS = 256
 """How many partitions every store has, for ever."""
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """Something that happened to one object of one tenant, as it was published.
 
     `data`, `actor` and `attributes` are JSON text as published, byte for byte; empty when absent.
@@ -47,7 +47,7 @@ class Kind(IntEnum):
     REPLAY = 3
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One entry of the log.
 
     `event` is None for a marker, which carries the subscription's new `version` instead. A resync or replay entry has
@@ -93,7 +93,7 @@ class ObjectState(Struct, frozen=True):
         return self.action == "delete"
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where an entry stands in the log, and when it was accepted: all that an event's id encodes."""
 
     partition: int

@@ -23,7 +23,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
-class Request(Struct, frozen=True):
+class Request(Struct, frozen=True, gc=False):
     """One HTTP request, ready to be sent: header names are lower-case, the body is what was signed."""
 
     method: str
@@ -32,7 +32,7 @@ class Request(Struct, frozen=True):
     body: bytes = b""
 
 
-class Phases(Struct, frozen=True):
+class Phases(Struct, frozen=True, gc=False):
     """How long each phase took, in microseconds, each from the end of the one before; 0 where it did not take place."""
 
     dns_us: int = 0
@@ -42,7 +42,7 @@ class Phases(Struct, frozen=True):
     total_us: int = 0
 
 
-class Response(Struct, frozen=True):
+class Response(Struct, frozen=True, gc=False):
     """What the receiver answered: header names lower-case, at most 64 KiB of the body, undecoded."""
 
     status: int

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from angarium.core.accepting import accept, form_of
@@ -38,7 +39,7 @@ KEY_CHARS_MAX: Final = 255
 _LOADS_MAX_S: Final = 10.0
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True):
     """What a publisher asks: the headers that matter, empty when absent, and the body as it came."""
 
     project: str
@@ -48,7 +49,7 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Published(NamedTuple):
+class Published(Struct, frozen=True):
     """What a publisher is told after the commit: the events' ids in order, how many will be sent, whether again."""
 
     ids: Sequence[str]
@@ -60,7 +61,7 @@ Answer = Published | Exception
 """What became of a publish. An exception outside the family is a fault of ours."""
 
 
-class _Prepared(NamedTuple):
+class _Prepared(Struct, frozen=True):
     """A publish that has been read and may go to the store once there is room, matched in some generation."""
 
     publish: Publish
@@ -194,7 +195,7 @@ class Publisher:
             events, generation = _read(asked, served), self._engine.generation
             matched = await self._read_matched(asked.project, events)
             prepared = self._prepared(asked, served.project, events, matched, self._clock.now(), done)
-            return prepared._replace(generation=generation)
+            return replace(prepared, generation=generation)
 
     async def _read_matched(self, project: str, events: tuple[Event, ...]) -> int:
         """Return how many pairs of these events and subscriptions will be sent."""
