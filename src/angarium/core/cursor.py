@@ -64,7 +64,7 @@ class Progress:
     def drop(self, offsets: Iterable[int], position: int) -> None:
         """Forget that these offsets were read; they will be again. All up to `position` had been handed over."""
         dropped = set(offsets)
-        self.unresolved -= dropped
+        self.unresolved = self.unresolved - dropped  # A new set: the old one keeps the room of all that it held.
         self.read_to = min(dropped) - 1 if dropped else position
         kept = [offset for offset in self.tracked if offset not in dropped]
         self.tracked = deque(offset for offset in kept if offset <= self.read_to)

@@ -120,7 +120,7 @@ def _keep(prefix: str, key: bytes) -> bytes:
     return prefix.encode() + b64encode(key)
 
 
-@lru_cache(maxsize=16384)  # Decoding a key costs a third of signing; 16,384 secrets take some 20 MB.
+@lru_cache(maxsize=2048)  # Decoding a key costs a third of signing; 2,048 secrets take some 2.5 MB.
 def _signer(secret: bytes) -> Callable[[bytes], str]:
     return _symmetric(secret) if secret.startswith(SYMMETRIC_PREFIX.encode()) else _asymmetric(secret)
 
