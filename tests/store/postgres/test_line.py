@@ -14,6 +14,8 @@ from angarium.errors import StoreAway
 from angarium.model.event import PARTITIONS, Event
 from angarium.store.contract import Settlement
 from angarium.store.postgres import PostgresStore
+from angarium.store.postgres.line import Lasting
+from tests.receivers import raw_receiver
 from tests.store.values import PARTITION, event, key, publish, settled, subscribe, watermark
 
 DEADLINE_S = 20
@@ -176,3 +178,30 @@ async def test_large_publishes_are_divided_among_commits(one: PostgresStore) -> 
     await gather(*(one.accept(publish(large)) for _ in range(100)))
     assert len(heard) >= 3
     assert len(await one.read(PARTITION, after=0, limit=200)) == 100
+
+
+async def test_who_waits_for_a_server_that_does_not_answer_is_told_to_come_back() -> None:
+    """A machine without power refuses nothing: connecting to it takes as long as one waits."""
+
+    async def be_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with raw_receiver(be_silent) as silent:
+        link = Lasting(f"postgresql://nobody@127.0.0.1:{silent.port}/nothing")
+        for _ in range(2):
+            with pytest.raises(StoreAway, match="not let us in yet"):
+                await link.lend().__aenter__()
+        await link.close()
+
+
+async def test_what_failed_is_not_tried_again_at_once() -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with raw_receiver(refuse) as refusing:
+        link = Lasting(f"postgresql://nobody@127.0.0.1:{refusing.port}/nothing?sslmode=disable", rests_s=DEADLINE_S)
+        for _ in range(100):
+            with pytest.raises(StoreAway, match="cannot be used"):
+                await link.lend().__aenter__()
+        await link.close()
+    assert refusing.connections == 1

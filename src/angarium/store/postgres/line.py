@@ -30,6 +30,10 @@ WAITS_S = 0.001
 """How long a line waits for more at a time."""
 WAITS = 3
 """How often it does, under load."""
+PATIENCE_S = 0.5
+"""How long publishes wait for a connection to be made anew."""
+RESTS_S = 0.1
+"""How long the next attempt is put off after one that failed."""
 
 
 class Written(NamedTuple):
@@ -52,20 +56,41 @@ class Link(Protocol):
 class Lasting:
     """A connection that is made anew whenever it is lost."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, *, rests_s: float = RESTS_S) -> None:
+        self._dsn, self._rests_s = dsn, rests_s
         self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._tries_at = 0.0
 
     async def open(self) -> None:
         """Connect."""
         self._connection = await connect(self._dsn, command_s=COMMIT_S)
+
+    async def _reopen(self) -> None:
+        """Connect anew; `StoreAway` soon when that takes long, as with a machine that is gone. It is tried on.
+
+        What failed is not tried again at once, so that a flood of publishes does not become one of connections.
+        """
+        loop = asyncio.get_running_loop()
+        if self._connecting is None or (self._connecting.done() and loop.time() >= self._tries_at):
+            self._connecting = loop.create_task(connect(self._dsn, command_s=COMMIT_S), name="angarium-connect")
+            self._connecting.add_done_callback(self._rest)
+        done, _ = await asyncio.wait([self._connecting], timeout=PATIENCE_S)
+        if not done:
+            raise StoreAway("the database has not let us in yet; repeat")
+        self._connection = self._connecting.result()
+        self._connecting = None
+
+    def _rest(self, connecting: asyncio.Task[Connection]) -> None:
+        if not connecting.cancelled() and connecting.exception() is not None:
+            self._tries_at = asyncio.get_running_loop().time() + self._rests_s
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
         """Lend it."""
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            await self.open()
+            await self._reopen()
         assert self._connection
         try:
             yield self._connection
@@ -76,6 +101,9 @@ class Lasting:
 
     async def close(self) -> None:
         """Let go of it."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         if self._connection is not None:
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._connection.close(timeout=CLOSE_S)
