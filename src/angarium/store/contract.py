@@ -445,6 +445,9 @@ class Store(Protocol):
     async def opens(self, partitions: Collection[int] | None = None) -> Sequence[Open]:
         """Return all deliveries that are not settled, or those of some partitions; by their keys."""
 
+    async def asked_for(self, partitions: Collection[int]) -> Sequence[Open]:
+        """Return the open deliveries of some partitions that somebody asked for: tests and redeliveries; by keys."""
+
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled with a last offset above `offset`, for recovery to skip."""
 
@@ -490,4 +493,6 @@ class Store(Protocol):
         entries (tests: by their `last_ms`), attempts by their `at_ms`, idempotency keys and words that may be used once
         when they expired by `now_ms`. What does not count: superseded versions go when every entry that they were in
         force for is gone, objects that were deleted with their last event; others stay. What goes is folded before.
+        A store that keeps each day apart may keep what is old until all of its day is, and then drop the day at once: its
+        entries count, whatever the limit, and what goes with them does not.
         """
