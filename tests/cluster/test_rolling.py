@@ -83,6 +83,13 @@ def _hold(fleet: Fleet, audience: Audience, load: Load, *, story: str) -> None:
     """See that nothing is lost or repeated, and that hardly anybody was refused."""
     repeated = audience.settle(load, fleet)
     failed = sum(times for status, times in load.statuses().items() if status != 202)
-    note(story, accepted=len(load.accepted), lost=0, repeated=repeated, failed=f"{failed} of {len(load.answers)}")
+    note(
+        story,
+        accepted=len(load.accepted),
+        lost=0,
+        repeated=repeated,
+        publishes=len(load.answers),
+        statuses=dict(load.statuses()),
+    )
     assert repeated == 0
     assert failed <= len(load.answers) * FAILED_MAX, load.statuses()
