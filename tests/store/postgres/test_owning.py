@@ -186,22 +186,26 @@ async def test_the_share_of_who_is_killed_goes_to_others(crew: Crew) -> None:
     assert {*first.said, *second.said} == {"owns"}
 
 
+async def both_settle(looking: asyncpg.Connection, *, after: int) -> set[int]:
+    """Wait until two sessions have settled something; return which."""
+    async with asyncio.timeout(DEADLINE_S):
+        while len(pids := await looking.fetch(SETTLED_AFTER, after)) < 2:  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0.05)
+    return {pid for (pid,) in pids}
+
+
 async def test_who_hangs_loses_its_share_and_settles_nothing_more(crew: Crew, looking: asyncpg.Connection) -> None:
     """Its kernel answers for it, so that only its silence tells the server."""
     first, second = [await crew.start() for _ in range(2)]
     await crew.share(128, 128)
+    before = await both_settle(looking, after=0)
     second.process.send_signal(signal.SIGSTOP)
     await crew.until(lambda: first.owns == PARTITIONS)
     last = await looking.fetchval("SELECT max(number) FROM held")
-    before = {pid for (pid,) in await looking.fetch("SELECT DISTINCT pid FROM held")}
     second.process.send_signal(signal.SIGCONT)
     await crew.until(lambda: "lost" in second.said and "refused" in second.said)
     await crew.share(128, 128)
-    async with asyncio.timeout(DEADLINE_S):
-        while len(after := await looking.fetch(SETTLED_AFTER, last)) < 2:  # noqa: ASYNC110  the server tells nobody
-            await asyncio.sleep(0.05)
-    assert len(before) == 2
-    assert len(before & {pid for (pid,) in after}) == 1
+    assert len(before & await both_settle(looking, after=last)) == 1
     assert "lost" not in first.said
 
 
