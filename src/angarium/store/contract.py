@@ -493,6 +493,6 @@ class Store(Protocol):
         entries (tests: by their `last_ms`), attempts by their `at_ms`, idempotency keys and words that may be used once
         when they expired by `now_ms`. What does not count: superseded versions go when every entry that they were in
         force for is gone, objects that were deleted with their last event; others stay. What goes is folded before.
-        A store that keeps each day apart may keep what is old until all of its day is, and then drop the day at once: its
-        entries count, whatever the limit, and what goes with them does not.
+        A store that keeps each day apart may keep what is old until all of its day is, and then drop the day at once:
+        its entries count, whatever the limit, and what goes with them does not.
         """
