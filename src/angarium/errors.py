@@ -107,6 +107,10 @@ class StoreWrong(AngariumError):
     """The file is no store that this program can use: newer than it, changed, or of something else."""
 
 
+class StoreUnfinished(StoreWrong):
+    """The store is a copy of another that is not whole yet."""
+
+
 class SecretKeyWrong(AngariumError):
     """The key that encrypts secrets is missing, malformed, or not the one this store was made with."""
 

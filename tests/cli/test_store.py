@@ -20,7 +20,7 @@ from angarium.store.sqlite import SqliteStore
 from tests.cli.running import Run, command, environment
 from tests.store.copies import copy, dump
 from tests.store.databases import Databases
-from tests.store.living import Lived, live
+from tests.store.living import FAILED, Lived, live
 from tests.store.values import event, publish
 from tests.stories.receiving import OK, Receiver
 from tests.stories.serving import Server
@@ -95,16 +95,19 @@ def test_a_file_is_copied_into_a_file(run: Run, lived: Lived, tmp_path: Path) ->
     assert whole(lived.path) == whole(tmp_path / "b.db")
 
 
+@pytest.mark.parametrize("kind", ["file", "database"])
 def test_a_server_goes_on_where_the_source_stood(
-    run: Run, lived: Lived, receiver: Receiver, dsn: str, tmp_path: Path
+    run: Run, lived: Lived, databases: Databases, tmp_path: Path, kind: str
 ) -> None:
     """What waited is sent, signed with the secret that was made on the source; what had arrived is not sent again."""
+    dsn = asyncio.run(databases.lend(is_empty=True))
     assert run("store", "copy", "--from", url(lived.path), "--to", dsn).code == 0
-    assert run("store", "copy", "--from", dsn, "--to", url(tmp_path / "angarium.db")).code == 0
-    (tmp_path / "angarium.db.key").write_bytes(Path(f"{lived.path}.key").read_bytes())
-    (tmp_path / "angarium.db.key").chmod(0o600)
+    given = {"store": dsn, "secret_key": Path(f"{lived.path}.key").read_text().strip()}
+    if kind == "file":
+        given["store"] = url(tmp_path / "angarium.db")
+        assert run("store", "copy", "--from", dsn, "--to", given["store"]).code == 0
     had, tried = len(lived.alive.requests), len(lived.dead.requests)
-    server = Server(tmp_path, dev="1", time_scale="100000").start()
+    server = Server(tmp_path, dev="1", time_scale="100000", **given).start()
     try:
         project = server.project("shop")
         (new,) = project.publish({"object": "item", "action": "create", "object_id": "new"})
@@ -114,8 +117,14 @@ def test_a_server_goes_on_where_the_source_stood(
         mine = [request for request in lived.alive.requests[had:] if request.id == new]
         assert sum(is_signed(request, lived.secret) for request in mine) == 1
         assert len(lived.alive.requests) - had <= 3  # To each of two subscriptions, and its batch.
+        if kind == "database":
+            assert run("store", "check", "--store", dsn).code == 0  # While the server runs.
     finally:
         server.stop()
+        lived.dead.always(FAILED)
+    done = run("store", "check", "--store", given["store"], "--json")
+    assert (done.code, done.document["wrong"]) == (0, [])
+    asyncio.run(databases.drop(dsn))
 
 
 def test_whoever_kills_a_copy_goes_on_with_it(run: Run, tmp_path: Path) -> None:
@@ -125,7 +134,7 @@ def test_whoever_kills_a_copy_goes_on_with_it(run: Run, tmp_path: Path) -> None:
         kill_a_copy(source, target, pages)
     refused = run("serve", "--store", url(target), "--listen", "127.0.0.1:0")
     assert refused.code == 1
-    assert "unfinished copy" in refused.talk
+    assert "error: the store is an unfinished copy" in refused.talk
     done = run("store", "copy", "--from", url(source), "--to", url(target))
     assert done.code == 0, done
     assert progress(target) is None
@@ -257,3 +266,34 @@ def test_migrate_says_what_it_made(run: Run, tmp_path: Path, dsn: str) -> None:
         made = run("store", "migrate", "--store", store, "--json").document["made"]
         assert made[0] == "0001_log.sql"
         assert run("store", "migrate", "--store", store, "--json").document["made"] == []
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+
+def test_check_says_that_a_store_is_whole(run: Run, lived: Lived) -> None:
+    done = run("store", "check", ANGARIUM_STORE=url(lived.path))
+    assert done.code == 0
+    assert "is whole" in done.out
+
+
+def test_check_fails_with_what_is_wrong(run: Run, lived: Lived, tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    assert run("store", "copy", "--from", url(lived.path), "--to", url(path)).code == 0
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM delivery_count")
+    connection.close()
+    done = run("store", "check", "--store", url(path))
+    assert done.code == 1
+    assert "deliveries as delivered, expected" in done.out
+    assert run("store", "check", "--store", url(path), "--json").document["wrong"] == done.out.splitlines()
+
+
+def test_check_refuses_what_it_cannot_read(run: Run, tmp_path: Path, dsn: str) -> None:
+    (tmp_path / "new.db").touch()
+    for store in (url(tmp_path / "new.db"), dsn):
+        refused = run("store", "check", "--store", store)
+        assert refused.code == 1
+        assert "fix: bring it up to date: angarium store migrate" in refused.talk
+    refused = run("store", "check", "--store", url(tmp_path / "nowhere.db"))
+    assert "nowhere.db is not there" in refused.talk

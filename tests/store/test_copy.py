@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import initialize, rule
@@ -17,6 +20,7 @@ from angarium.store.sqlite import SqliteStore
 from tests.store import test_machine
 from tests.store.copies import Place, copy
 from tests.store.databases import Databases
+from tests.store.values import event, publish
 
 T = TypeVar("T")
 
@@ -96,3 +100,22 @@ class CopiedStores(test_machine.Stores):
 
 TestCopiedStores = CopiedStores.TestCase
 TestCopiedStores.settings = settings(max_examples=8, stateful_step_count=30, deadline=None)
+
+
+async def test_what_is_copied_lies_in_its_days_tables(databases: Databases, tmp_path: Path) -> None:
+    day, dsn = int(time.time()) // 86_400, await databases.lend(is_empty=True)
+    store = SqliteStore(tmp_path / "a.db")
+    await store.open()
+    for back in (3, 1, 2, 0):
+        await store.accept(publish(event(back), now_ms=(day - back) * 86_400_000))
+    await store.fold_objects(limit=10)
+    await store.close()
+    await copy(tmp_path / "a.db", dsn)
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch('SELECT tableoid::regclass::text, day FROM event ORDER BY "offset"')
+    assert [tuple(row) for row in rows] == [(f"event_{day - back}", day - back) for back in (3, 1, 1, 0)]
+    objects = await connection.fetch("SELECT day, data_day FROM object ORDER BY object_id")
+    assert [tuple(row) for row in objects] == [(day - back, day - back) for back in (0, 1, 1, 3)]
+    assert await connection.fetchval('SELECT max(day) FROM "partition"') == day
+    await connection.close()
+    await databases.drop(dsn)

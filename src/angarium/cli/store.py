@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 from angarium.cli.command import group, local_command, option
 from angarium.cli.failing import FAILED, INTERRUPTED, MISUSED, Failure
 from angarium.cli.screen import Screen
-from angarium.errors import SettingsWrong, StoreAway, StoreInUse, StoreWrong
+from angarium.errors import (
+    SettingsWrong,
+    StoreAway,
+    StoreDamaged,
+    StoreInUse,
+    StoreUnfinished,
+    StoreWrong,
+)
 from angarium.settings import FILE, gather, is_postgres, shown_store, table
 from angarium.store.checking import Checking, Looked
 from angarium.store.copying import Copying, Progress
@@ -34,6 +41,13 @@ Where = Annotated[str | None, option("--store", help="The store. [ANGARIUM_STORE
 _MIB = 1024 * 1024
 _TELLS_S = 5.0
 _CHECK_VALUE = "vault"
+_CODES: Mapping[type[Exception], str] = {
+    StoreInUse: "store_in_use",
+    StoreAway: "store_away",
+    StoreDamaged: "store_damaged",
+    StoreWrong: "store_wrong",
+    StoreUnfinished: "store_unfinished",
+}
 
 
 class _Given(NamedTuple):
@@ -241,10 +255,11 @@ def _failing(what: str) -> Iterator[None]:
     """Say of a store's failure which store it is; its last part is what to do."""
     try:
         yield
-    except (StoreInUse, StoreAway, StoreWrong) as error:
+    except tuple(_CODES) as error:
         why, _, fix = str(error).rpartition("; ")
-        code = {StoreInUse: "store_in_use", StoreWrong: "store_wrong"}.get(type(error), "store_away")
-        raise Failure(what, why=why, fix=fix, code=code) from error
+        raise Failure(
+            what, why=why or fix, fix=fix if why else "see why", code=_CODES.get(type(error), "store_away")
+        ) from error
 
 
 def _sum_up(screen: Screen, told: dict[str, Any]) -> None:

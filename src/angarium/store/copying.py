@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from angarium.errors import StoreWrong
+from angarium.errors import StoreUnfinished, StoreWrong
 from angarium.store.rows import Row
 from angarium.store.sql import load_blocks
 
@@ -219,10 +219,10 @@ def _same(progress: Progress, mark: str) -> Progress:
 
 
 def refuse_unfinished(progress: bytes | None) -> None:
-    """Raise `StoreWrong` when a store is the unfinished copy of another."""
+    """Raise `StoreUnfinished` when a store is the unfinished copy of another."""
     if progress is not None:
         count = json.decode(progress, type=Progress).row_count
-        raise StoreWrong(
+        raise StoreUnfinished(
             f"the store is an unfinished copy, {count:,} rows so far; run the same `angarium store copy` again, "
             "which goes on where it stopped"
         )

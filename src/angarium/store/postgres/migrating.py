@@ -60,7 +60,7 @@ async def expect_all(connection: Connection, migrations: Sequence[Migration]) ->
 
 
 async def admit(connection: Connection) -> None:
-    """Let a server use the database; `StoreWrong` when it is an unfinished copy."""
+    """Let a server use the database; `StoreUnfinished` when it is an unfinished copy."""
     refuse_unfinished(await value(connection, "meta", name=PROGRESS))
     if await value(connection, "meta", name=MARK):
         await run(connection, "put_meta", name=MARK, value=b"")  # From now on it may change.

@@ -45,7 +45,7 @@ def expect_all(connection: apsw.Connection, migrations: Sequence[Migration]) -> 
 
 
 def admit(connection: apsw.Connection) -> None:
-    """Let a server use the file; `StoreWrong` when it is an unfinished copy."""
+    """Let a server use the file; `StoreUnfinished` when it is an unfinished copy."""
     refuse_unfinished(value(connection, "meta", (PROGRESS,)))
     if value(connection, "meta", (MARK,)):
         run(connection, "put_meta", (MARK, b""))  # From now on it may change.
