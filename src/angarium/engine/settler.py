@@ -174,7 +174,10 @@ class Settler:
         if self._writing is None:
             self._writing, self._written_after = self._gather(), self._after
             self._after = []
-            self._write()
+            if _is_empty(self._writing):
+                asyncio.get_running_loop().call_soon(self._is_written)  # The store, or our share of it, may be gone.
+            else:
+                self._write()
 
     def _gather(self) -> Settlement:
         settlement = Settlement(
