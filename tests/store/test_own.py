@@ -7,7 +7,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from angarium.model.delivery import Origin
 from angarium.model.event import PARTITIONS
 from angarium.store.contract import Balance, Settlement
 from tests.store.values import (
@@ -76,6 +78,16 @@ async def test_open_rows_and_lanes_of_some_partitions_are_read(store: Store) -> 
     assert len(await store.lanes({PARTITION, there.partition})) == len(await store.lanes()) == 2
     assert await store.opens([]) == []
     assert await store.lanes([]) == []
+
+
+async def test_what_was_asked_for_is_found_among_what_is_open(store: Store) -> None:
+    origins = enumerate((Origin.LANE, Origin.REDELIVER, Origin.TEST), 1)
+    rows = [replace(opened(key(offset)), origin=origin) for offset, origin in origins]
+    elsewhere = replace(opened(key(9, 2, tenant=ELSEWHERE)), origin=Origin.TEST)
+    await store.settle(Settlement(opened=[*rows, elsewhere]))
+    assert list(await store.asked_for({PARTITION})) == rows[1:]
+    assert len(await store.asked_for({PARTITION, elsewhere.key.partition})) == 3
+    assert list(await store.asked_for([])) == []
 
 
 async def test_a_changed_subscription_is_heard_of(store: Store) -> None:

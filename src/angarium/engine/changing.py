@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from angarium.engine.opened import wait_s
 from angarium.errors import StoreAway
-from angarium.model.delivery import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -200,7 +199,7 @@ class Changes:
     async def _asked_for(self, partitions: Collection[int]) -> Sequence[Open]:
         while True:
             try:
-                return [each for each in await self._store.opens(partitions) if each.origin is not Origin.LANE]
+                return await self._store.asked_for(partitions)
             except StoreAway:
                 await asyncio.sleep(_AWAY_S)
 

@@ -63,6 +63,10 @@ class Deliveries(Held):
         held = (each for each in self._opens.values() if partitions is None or each.key.partition in partitions)
         return sorted(held, key=lambda open_: place_of(open_.key))
 
+    async def asked_for(self, partitions: Collection[int]) -> Sequence[Open]:
+        """Return the open tests and redeliveries of some partitions."""
+        return [each for each in await self.opens(partitions) if each.origin is not Origin.LANE]
+
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""
         held = (each for key, each in self._settled.items() if key.partition == partition and key.last_offset > offset)

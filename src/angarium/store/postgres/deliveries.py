@@ -74,6 +74,12 @@ class Deliveries(Packed):
         async with self._reading() as connection:
             return [open_of(tuple(row)) for row in await run(connection, "opens", partitions=_asked(partitions))]
 
+    async def asked_for(self, partitions: Collection[int]) -> Sequence[Open]:
+        """Return the open tests and redeliveries of some partitions."""
+        async with self._reading() as connection:
+            rows = await run(connection, "asked_for", partitions=list(partitions))
+        return [open_of(tuple(row)) for row in rows]
+
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""
         async with self._reading() as connection:

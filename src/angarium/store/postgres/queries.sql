@@ -648,6 +648,12 @@ SELECT "partition", last_offset, subscription, last_ms, origin, record FROM open
 WHERE "partition" = ANY(:partitions::smallint[])
 ORDER BY "partition", last_offset, subscription, last_ms
 
+-- asked_for --
+-- Return the open deliveries of partitions that somebody asked for.
+SELECT "partition", last_offset, subscription, last_ms, origin, record FROM open
+WHERE "partition" = ANY(:partitions::smallint[]) AND origin <> 0
+ORDER BY "partition", last_offset, subscription, last_ms
+
 -- open --
 -- Return an open delivery.
 SELECT "partition", last_offset, subscription, last_ms, origin, record FROM open

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from angarium.model.delivery import LaneRow, Open, Settled, State
+from angarium.model.delivery import LaneRow, Open, Origin, Settled, State
 from angarium.store import bodies
 from angarium.store.contract import Listing
 from angarium.store.paging import cut, select, window
@@ -89,6 +89,10 @@ class Deliveries(File):
         # The one owner has them all but when it takes up few: so no index is asked for what one more look finds.
         found = await self._read(lambda connection: [open_of(row) for row in run(connection, "opens")])
         return found if partitions is None else [each for each in found if each.key.partition in partitions]
+
+    async def asked_for(self, partitions: Collection[int]) -> Sequence[Open]:
+        """Return the open tests and redeliveries of some partitions: with one owner nobody need ask often."""
+        return [each for each in await self.opens(partitions) if each.origin is not Origin.LANE]
 
     async def settled_after(self, partition: int, offset: int) -> Sequence[Settled]:
         """Return what was settled above an offset."""

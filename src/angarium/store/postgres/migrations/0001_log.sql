@@ -103,6 +103,7 @@ CREATE INDEX open_by_project ON open (project, last_ms, "partition", last_offset
 CREATE INDEX open_by_tenant ON open (tenant, last_ms, "partition", last_offset, subscription);
 CREATE INDEX open_by_subscription ON open (subscription, last_ms, "partition", last_offset);
 CREATE INDEX open_by_need ON open ("partition", first_offset) WHERE origin <> 1;
+CREATE INDEX open_asked_for ON open ("partition") WHERE origin <> 0;
 
 -- State 0 is delivered: most rows, so that they are left out of the indexes over failures. `first_offset` is a range's,
 -- `weight` for how many deliveries a row counts. Its day is that of `last_ms`.
