@@ -6,6 +6,7 @@ number for people, a moment old at most.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from angarium.engine.contract import LaneView
@@ -14,7 +15,7 @@ from angarium.model.subscription import Owed
 from angarium.store.contract import DeliveryQuery, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from angarium.engine.heads import Heads
     from angarium.engine.registry import Registry
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LOOKS_MAX: Final = 5_000
 """How many entries of a log are looked at for one number."""
 
+_LASTS_S: Final = 0.5
 _PAGE: Final = 500
 _LISTED: Final = 250
 
@@ -34,6 +36,8 @@ class Standing:
 
     def __init__(self, store: Store, registry: Registry, heads: Heads) -> None:
         self._store, self._registry, self._heads = store, registry, heads
+        self._marks: Mapping[int, int] = {}
+        self._marks_until = 0.0
 
     async def lane(self, subscription: Subscription) -> LaneView:
         """Return how a subscription's lane is doing."""
@@ -62,7 +66,7 @@ class Standing:
     async def _unsettled(self, subscription: Subscription, row: LaneRow | None, opens: Sequence[Open]) -> int:
         """Count the owed events above the watermark, or what a row has counted, that are neither settled nor open."""
         partition = subscription.partition
-        after = row.counted_to if row is not None else (await self._store.watermarks()).get(partition, 0)
+        after = row.counted_to if row is not None else await self._watermark(partition)
         if self._heads.of(partition) <= after or not subscription.is_served:
             return 0
         owed = await self._owed(subscription, after)
@@ -71,6 +75,13 @@ class Standing:
         done = {offset for each in opens for offset in (*each.members, each.key.last_offset)}
         done.update(await self._settled(subscription, min(owed)))
         return len(owed - done)
+
+    async def _watermark(self, partition: int) -> int:
+        """Return a partition's watermark, or an earlier one: then more is looked at, and found settled."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._marks_until:
+            self._marks, self._marks_until = await self._store.watermarks(), now + _LASTS_S
+        return self._marks.get(partition, 0)
 
     async def _owed(self, subscription: Subscription, after: int) -> set[int]:
         project, tenant = subscription.project, subscription.tenant
