@@ -39,6 +39,9 @@ def test_a_store_is_a_file_or_a_database_on_one_or_several_hosts(store: str) -> 
         ("mysql://u:geheim@h/angarium", "expected sqlite:///angarium.db"),
         ("postgresql://u:geheim@h:banana/angarium", "'banana' is no port"),
         ("postgresql://u:geheim@h,h2:70000/angarium", "'70000' is no port"),
+        ("postgresql://u:geheim/x@h/angarium", "%2F"),
+        ("postgresql://u:geheim?x@h/angarium", "%3F"),
+        ("postgresql://u:geheim#x@h/angarium", "%23"),
     ],
 )
 def test_another_store_is_refused_without_showing_its_password(store: str, said: str) -> None:

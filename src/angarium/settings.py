@@ -126,7 +126,10 @@ def _store(text: str) -> str:
 
 def _check_hosts(rest: str) -> None:
     """Check where PostgreSQL's servers are said to be; the rest of the URL is its client's to read."""
-    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest and "@" not in authority:
+        raise ValueError("write / ? # and @ within a user or password as %2F %3F %23 and %40")
+    hosts = authority.rpartition("@")[2]
     for host in filter(None, hosts.split(",")):
         port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
         if port:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from angarium.errors import NotFound
+from angarium.errors import NotFound, StoreAway
 from angarium.operations.context import GRANTING
 from angarium.operations.grants import end_grant, own_reach
 from angarium.telemetry import ENGINE_FAILED, emit
@@ -58,6 +58,8 @@ class Expiry:
         while True:
             try:
                 count = await self.sweep()
+            except StoreAway:
+                count = 0  # Others tell of it, and each look would.
             except Exception as error:  # noqa: BLE001  whatever it is, it must not end this: it is tried again
                 emit(ENGINE_FAILED, part="expiry", error=error)
                 count = 0
