@@ -59,7 +59,7 @@ def test_a_problem_s_fields_are_why() -> None:
     [
         (StoreInUse("angarium.db is in use by process 7"), "store_in_use", "another process has the store"),
         (StoreDamaged("page 3 is not as it was written"), "store_damaged", "the store is damaged"),
-        (StoreWrong("it is newer"), "store_wrong", "the file is no store of this version"),
+        (StoreWrong("it is newer"), "store_wrong", "this is no store of this version"),
         (StoreAway("the disk is full"), "store_away", "the store cannot be had"),
     ],
 )
