@@ -1,4 +1,7 @@
-"""Measure this machine: `python -m bench throughput|overload|latency|storage|memory|idle|all` prints a table."""
+"""Measure this machine, and print a table.
+
+`python -m bench throughput|overload|latency|storage|memory|idle|postgres|all`
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import idle, latency, memory, storage, throughput
+from bench import idle, latency, memory, postgres, storage, throughput
 from bench.figures import HEAD, Figure
 from bench.machine import described
 from bench.options import Options
@@ -19,6 +22,7 @@ MEASURED: Mapping[str, Callable[[Options], list[Figure]]] = {
     "storage": storage.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "postgres": postgres.measure,
 }
 
 

@@ -18,6 +18,21 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def cpu_of_family_s(pid: int) -> float:
+    """Return the processor time of a process and of its children, those that have ended included."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # It has ended since.
+            continue
+        if int(path.parent.name) == pid:
+            ticks += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / _TICKS_PER_S
+
+
 def resident_mb(pid: int, *, at_most: bool = False) -> float:
     """Return a process's resident memory in MB (10^6 bytes), now or the most that it ever was."""
     wanted = "VmHWM:" if at_most else "VmRSS:"

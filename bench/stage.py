@@ -68,21 +68,31 @@ class Stage:
 
     def start_server(self) -> subprocess.Popen[bytes]:
         """Start the server on the stage's store, and wait until it is ready."""
+        self.server = self._serve(self.port)
+        return self.server
+
+    def start_another(self) -> str:
+        """Start another process on the same database, and wait until it is ready; return where it is published to."""
+        port = free_port()
+        self._serve(port)
+        return f"http://127.0.0.1:{port}/v1/projects/{PROJECT}/events"
+
+    def _serve(self, port: int) -> subprocess.Popen[bytes]:
         environment = {
             "ANGARIUM_STORE": f"sqlite:///{self.folder / 'angarium.db'}",
-            "ANGARIUM_LISTEN": f"127.0.0.1:{self.port}",
+            "ANGARIUM_LISTEN": f"127.0.0.1:{port}",
             "ANGARIUM_ADMIN_KEY": KEY,
             "ANGARIUM_EGRESS_ALLOW": "127.0.0.0/8:1024-65535",
             **{f"ANGARIUM_{name.upper()}": text for name, text in self._settings.items()},
         }
         program = ["-m", "angarium"] if self._profile is None else ["-m", "bench.sampled", str(self._profile)]
-        self.server = self._start([sys.executable, *program, "serve"], environment)
+        server = self._start([sys.executable, *program, "serve"], environment)
         ends_at = time.monotonic() + _READY_S
-        while not self._is_ready():
-            if self.server.poll() is not None or time.monotonic() > ends_at:
+        while not _is_ready(port):
+            if server.poll() is not None or time.monotonic() > ends_at:
                 raise SystemExit(f"the server does not start:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
-        return self.server
+        return server
 
     def hook(self, path: str = "/hook") -> str:
         """Return an address of the receiver."""
@@ -130,7 +140,8 @@ class Stage:
         """End what was started."""
         if self.server.poll() is None:
             self.stop_server()
-        self.receiver.terminate()
+        for process in self._processes:
+            process.terminate()
         for process in self._processes:
             process.wait(timeout=60)
 
@@ -142,15 +153,16 @@ class Stage:
         self._processes.append(process)
         return process
 
-    def _is_ready(self) -> bool:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 @contextmanager
