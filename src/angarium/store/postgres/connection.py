@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,13 @@ _OPTIONS: Mapping[str, Any] = {  # Any: asyncpg's many arguments, each of its ow
     "max_cached_statement_lifetime": 0,
 }
 _NOTHING_ELSE: Mapping[str, str] = {}
+_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),  # in milliseconds
+)
 _CANCELLED_WAIT = "01000"
 _AWAY = (
     OSError,
@@ -78,11 +87,23 @@ async def connect(
 
     async def one(server: str) -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(server, command_timeout=command_s, **options)
+            made: asyncpg.Connection = await asyncpg.connect(server, command_timeout=command_s, **options)
         except _AWAY as error:
             raise translated(error) from error
+        _keep_alive(made)
+        return made
 
     return await reach(dsn, one, drop=asyncpg.Connection.terminate)
+
+
+def _keep_alive(connection: asyncpg.Connection) -> None:
+    """Have the kernel end a connection whose other machine is gone, whoever waits for an answer on it."""
+    # asyncpg shows it nowhere else.
+    opened = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001  see above
+    with socket.socket(fileno=os.dup(opened.fileno())) as same:
+        if same.family != socket.AF_UNIX:
+            for level, option, value in _ALIVE:
+                same.setsockopt(level, option, value)
 
 
 async def connect_pool(
