@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import asyncpg
@@ -14,8 +16,12 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 from msgspec.structs import replace
 
+from angarium.store import postgres, sqlite
+from angarium.store.checking import ENTRY, RANGE, SETTLED, VERSION
 from angarium.store.contract import Receipt, Store
+from angarium.store.copying import TABLES
 from angarium.store.postgres import PostgresStore
+from angarium.store.sql import load_blocks
 from angarium.store.sqlite import SqliteStore
 from tests.store import test_machine
 from tests.store.copies import Place, copy
@@ -119,3 +125,12 @@ async def test_what_is_copied_lies_in_its_days_tables(databases: Databases, tmp_
     assert await connection.fetchval('SELECT max(day) FROM "partition"') == day
     await connection.close()
     await databases.drop(dsn)
+
+
+@pytest.mark.parametrize("store", [sqlite, postgres], ids=["sqlite", "postgres"])
+def test_every_block_is_used(store: ModuleType) -> None:
+    folder = Path(store.__path__[0])
+    sources = "".join((folder / name).read_text("utf-8") for name in ("copying.py", "checking.py"))
+    tables = {table.name for table in (*TABLES, ENTRY, SETTLED, RANGE, VERSION)}
+    named = set(re.findall(r'sql\(\)\["(\w+)"\]', sources))
+    assert {name for name, _ in load_blocks(store.__name__, "copying.sql")} <= tables | named
