@@ -24,6 +24,7 @@ GROUPS = {
     "keys": ["list", "create", "delete"],
     "objects": ["list", "show"],
     "projects": ["list", "create", "show", "delete"],
+    "store": ["migrate", "copy", "check"],
     "subscriptions": [
         *("list", "create", "update", "show", "delete", "pause", "resume", "disable", "verify", "test", "rotate"),
         *("replay", "resync"),
