@@ -8,8 +8,10 @@
 (SELECT * FROM idempotency WHERE places IS NOT NULL) AS idempotency
 
 -- object_entry --
-(SELECT x.*, o."partition", NULL::bigint AS sequence FROM object_entry AS x
-JOIN object AS o ON o.tenant = x.tenant AND o.object = x.object AND o.object_id = x.object_id) AS object_entry
+(SELECT x.*, NULL::bigint AS sequence, coalesce((
+    SELECT "partition" FROM object AS o
+    WHERE o.tenant = x.tenant AND o.object = x.object AND o.object_id = x.object_id
+), 0) AS "partition" FROM object_entry AS x) AS object_entry
 
 -- hold_schema --
 -- Keep all others from starting on the store, or copying it, while this session lives; say whether that is so.
