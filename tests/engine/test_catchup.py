@@ -100,3 +100,16 @@ async def test_a_page_larger_than_all_room_is_read_each_time() -> None:
     for _ in range(2):
         assert len((await catchup.read("p", "1", after=0)).entries) == PAGE
     assert store.reads == 2
+
+
+async def test_pages_of_a_partition_that_is_others_now_are_not_kept() -> None:
+    store = CountedStore()
+    elsewhere = next(str(number) for number in range(2, 99) if partition_of("p", str(number)) != partition_of("p", "1"))
+    catchup = CatchUp(store)
+    for tenant in ("1", elsewhere):
+        await _publish(store, PAGE, tenant=tenant)
+        await catchup.read("p", tenant, after=0)
+    catchup.drop({partition_of("p", "1")})
+    for tenant in ("1", elsewhere):
+        await catchup.read("p", tenant, after=0)
+    assert store.reads == 3

@@ -159,3 +159,22 @@ def test_it_agrees_with_a_plain_account(seed: int) -> None:
         assert ring.watermark(P, position) == (min(owed) - 1 if owed else position)
         assert ring.events == len(owed)
     assert ring.bytes <= 10 * len(owed)
+
+
+def test_a_partition_that_is_dropped_takes_no_room_and_is_not_remembered() -> None:
+    ring = _ring()
+    for offset in (1, 2):
+        ring.owe(P, offset, 2, 10)
+        ring.owe(P + 1, offset, 1, 20)
+        ring.remember(_entry(offset))
+        ring.remember(_entry(offset, partition=P + 1))
+    ring.drop({P})
+    assert (ring.events, ring.bytes, ring.moved) == (2, 40, {P + 1})
+    assert (ring.watermark(P, 9), ring.watermark(P + 1, 9)) == (9, 0)
+    assert ring.since(P, 0, 2) is None
+    assert [entry.offset for entry in ring.since(P + 1, 0, 2) or ()] == [1, 2]
+    assert not ring.release(P, 1)  # What ends later is of nobody.
+    ring.remember(_entry(3))
+    ring.drop({P + 1})
+    assert (ring.events, ring.bytes) == (0, 0)
+    assert [entry.offset for entry in ring.since(P, 2, 3) or ()] == [3]

@@ -16,6 +16,7 @@ from angarium.core.policy import resolve
 from angarium.dialects.registry import dialect
 from angarium.engine import settler as settlers
 from angarium.engine.settler import PENDING_MAX, Settler
+from angarium.errors import OwnershipLost
 from angarium.model.delivery import Attempt, Key, Open, Settled, State
 from angarium.store.memory import MemoryStore
 from tests.engine.faults import FrailStore
@@ -255,3 +256,75 @@ async def _run(seed: int) -> None:
 @hypothesis_settings(max_examples=40)
 def test_what_was_said_last_is_what_is_kept(seed: int) -> None:
     asyncio.run(_run(seed))
+
+
+class LostStore(FrailStore):
+    """A store that refuses what is of some partitions."""
+
+    lost: frozenset[int] = frozenset()
+
+    def _settle(self, settlement: Settlement, future: asyncio.Future[None]) -> None:
+        if any(each.key.partition in self.lost for each in settlement.settled):
+            future.set_exception(OwnershipLost("a partition is not owned here"))
+        else:
+            super()._settle(settlement, future)
+
+
+async def test_what_is_dropped_is_not_written_and_the_rest_is() -> None:
+    desk = Desk()
+    desk.settler.settle(_settled(1), closes=True)
+    desk.settler.open(Open(_key(2)))
+    desk.settler.attempt(Attempt(_key(2), 1, 1500, 500, "status", 3))
+    desk.settler.lane(_lane())
+    desk.settler.lane_gone(P, 9)
+    other = Settled(Key(P + 1, 1, 8, 1000), State.DELIVERED, 2000)
+    desk.settler.settle(other, closes=False)
+    desk.settler.drop({P})
+    assert desk.settler.unsettled == 1
+    await desk.settler.settle_all()
+    (written,) = desk.flushed
+    assert (list(written.settled), written.opened, written.closed, written.lanes) == ([other], [], [], [])
+    assert (written.attempts, written.lanes_gone, desk.settler.unsettled) == ([], [], 0)
+
+
+async def test_what_the_store_refuses_is_dropped_and_the_rest_is_written_without_it() -> None:
+    desk = Desk()
+    desk.store = LostStore(desk.memory)
+    desk.store.lost = frozenset({P})
+    told: list[bool] = []
+
+    def lost() -> None:
+        told.append(True)
+        desk.settler.drop({P})
+
+    desk.settler = Settler(desk.store.as_store, watermarks=desk._watermarks, flushed=desk.flushed.append, lost=lost)
+    other = Settled(Key(P + 1, 1, 8, 1000), State.DELIVERED, 2000)
+    desk.settler.settle(_settled(1), closes=False)
+    desk.settler.settle(other, closes=False)
+    await desk.settler.settle_all()
+    assert told == [True]
+    assert [list(each.settled) for each in desk.flushed] == [[other]]
+    assert (desk.settler.unsettled, desk.settler.is_away) == (0, False)
+
+
+async def test_whoever_waits_for_what_was_dropped_waits_no_longer() -> None:
+    desk = Desk()
+    desk.store.is_away = True
+    desk.settler.settle(_settled(1), closes=False)
+    waiting = asyncio.ensure_future(desk.settler.settle_all())
+    await desk.until(lambda: desk.settler.is_away)
+    desk.settler.drop({P})
+    await waiting
+    assert (desk.settler.unsettled, desk.memory._settled) == (0, {})
+
+
+async def test_what_is_settled_anew_after_a_drop_is_written() -> None:
+    desk = Desk()
+    desk.store.is_away = True
+    desk.settler.settle(_settled(1), closes=False)
+    await desk.until(lambda: desk.settler.is_away)
+    desk.settler.drop({P})
+    desk.settler.settle(_settled(2), closes=False)
+    desk.store.is_away = False
+    await desk.settler.settle_all()
+    assert list(desk.memory._settled) == [_key(2)]

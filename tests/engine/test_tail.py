@@ -368,3 +368,57 @@ async def _run(seed: int) -> None:
 @settings(max_examples=40)
 def test_nothing_is_lost_or_handed_over_twice_however_offers_and_reads_cross(seed: int) -> None:
     asyncio.run(_run(seed))
+
+
+async def test_a_partition_that_is_not_ours_is_not_read_but_its_head_is_known() -> None:
+    reach = Reach()
+    await reach.subscribe(1)
+    reach.tail.learn(await reach.memory.heads())
+    reach.tail.open()
+    reach.memory.listen(reach.tail.learn)
+    await reach.registry.load("p", TENANT)
+    reach.tail.offer(*await reach.publish(3))
+    assert (reach.tail.heads[PARTITION], reach.offsets(1)) == (4, [])
+    reach.tail.take_up({PARTITION: 2})
+    await reach.until(lambda: reach.offsets(1) == [3, 4])
+    await reach.tail.close()
+
+
+async def test_what_is_held_is_read_no_more_and_stands_where_it_stood() -> None:
+    reach = Reach()
+    await reach.subscribe(1)
+    await reach.begin()
+    reach.tail.offer(*await reach.publish(2))
+    await reach.until(lambda: reach.offsets(1) == [2, 3])
+    reach.tail.hold({PARTITION})
+    reach.tail.offer(*await reach.publish(2))
+    await asyncio.sleep(0.02)
+    assert (reach.offsets(1), reach.tail.position(PARTITION), reach.tail.heads[PARTITION]) == ([2, 3], 3, 5)
+    reach.tail.drop({PARTITION})
+    assert reach.tail.position(PARTITION) == 0
+    reach.tail.take_up({PARTITION: 3})
+    await reach.until(lambda: reach.offsets(1) == [2, 3, 4, 5])
+    await reach.tail.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_partition_that_goes_while_it_is_read_is_handed_to_nobody(seed: int) -> None:
+    dice = Random(seed)
+    reach = Reach(dice)
+    await reach.subscribe(1)
+    await reach.begin()
+    expected: list[int] = []
+    for _ in range(6):
+        await reach.publish(dice.randrange(1, 5))
+        for _ in range(dice.randrange(12)):
+            await asyncio.sleep(0)
+        reach.tail.drop({PARTITION})
+        position, before = dice.randrange(reach.memory._heads[PARTITION] + 1), len(reach.handed)
+        for _ in range(dice.randrange(12)):
+            await asyncio.sleep(0)
+        assert len(reach.handed) == before
+        reach.handed.clear()
+        reach.tail.take_up({PARTITION: position})
+        expected = [offset for offset in range(position + 1, reach.memory._heads[PARTITION] + 1) if offset > 1]
+    await reach.until(lambda: reach.offsets(1) == expected)
+    await reach.tail.close()

@@ -48,10 +48,11 @@ class Replaying:
         subscription = await self._store.subscription(job.subscription)
         if subscription is None:
             raise NotFound("its subscription has been deleted")
+        has_begun = "end" in self._spec
         end = await self._end(subscription)
         wanted = await self._wanted(subscription)
         appended: set[int] = set()
-        if job.cursor or job.total:
+        if has_begun:  # Its last page may have been appended, and not noted.
             appended = {entry.of for entry in await self._running.take_up(subscription, Kind.REPLAY, after=end)}
         while self._running.job.cursor < end:
             await self._running.wait(below=OUTSTANDING_MAX)

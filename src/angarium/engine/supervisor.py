@@ -53,9 +53,9 @@ class Supervisor:
         """Join, take up the first share, and go on looking. `StoreAway` when that cannot be."""
         await self._owner.join()
         await self._look()
+        self._looking = asyncio.get_running_loop().create_task(self._run())  # To take up much may take long.
         if self._moving is not None:
             await asyncio.wait([self._moving])
-        self._looking = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self, *, within_s: float) -> None:
         """Hand over what has nothing on the wire at once, the rest when it ends or at the deadline; and leave."""
