@@ -37,6 +37,7 @@ SORTED = {
     "index_places": "some thousands of entries, sorted so that each page is touched once",
     "index_projects": "the same",
     "index_lot": "the same",
+    "failed_of": "the open deliveries of one project",
     "list_lot_of": "a tenant's deliveries of one lot, some thousands",
     "lots": "a lot is some thousands of deliveries",
     "move_lately": "some thousands of deliveries, the same",
