@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from asyncio import Future
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from angarium.errors import StoreAway
+from angarium.errors import OwnershipLost, StoreAway
 from angarium.store.contract import Publish
 from angarium.store.postgres import PostgresStore
+from angarium.store.postgres.connection import connect
 from tests.cluster.nodes import Cluster
-from tests.store.values import PARTITION, event, publish, subscribe
+from tests.store.values import PARTITION, event, publish, subscribe, watermark
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'angarium'"
 CANCEL = WAITING.replace("pid", "pg_cancel_backend(pid)", 1)
@@ -99,3 +102,30 @@ async def test_replicas_that_do_not_answer_make_a_publish_unknown_and_no_hang(
         assert told.value.is_unknown
 
     assert (await store.accept(WANTED)).is_replay
+
+
+async def test_a_flush_whose_wait_for_the_replicas_is_cancelled_ends_all_ownership(
+    cluster: Cluster, store: PostgresStore
+) -> None:
+    await store.owner.join()
+    await store.owner.balance()
+    assert PARTITION in store.owner.owned
+    assert store.owner.may_send()
+    with cluster.replicas_paused():
+        flushed = store.settle(watermark(1))
+        await _cancel_until(cluster, flushed)
+
+        with pytest.raises(OwnershipLost, match="one machine only"):
+            await flushed
+        assert not store.owner.owned
+        assert not store.owner.may_send()
+    await store.owner.leave()
+
+
+async def test_the_kernel_ends_a_connection_to_a_machine_that_is_gone(database: str) -> None:
+    connection = await connect(database)
+    opened = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # asyncpg shows it nowhere else
+    with socket.socket(fileno=os.dup(opened.fileno())) as same:
+        assert same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+    await connection.close()
