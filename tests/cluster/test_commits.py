@@ -7,6 +7,7 @@ import os
 import socket
 from asyncio import Future
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from angarium.store.contract import Publish
 from angarium.store.postgres import PostgresStore
 from angarium.store.postgres.connection import connect
 from tests.cluster.nodes import Cluster
+from tests.cluster.relay import Relay
 from tests.store.values import PARTITION, event, publish, subscribe, watermark
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'angarium'"
@@ -120,6 +122,29 @@ async def test_a_flush_whose_wait_for_the_replicas_is_cancelled_ends_all_ownersh
         assert not store.owner.owned
         assert not store.owner.may_send()
     await store.owner.leave()
+
+
+async def test_a_database_that_falls_silent_makes_no_publish_hang_and_is_used_again(
+    cluster: Cluster, database: str
+) -> None:
+    relay = Relay([node.port for node in cluster.nodes])
+    store = PostgresStore(cluster.through(database, relay))
+    await store.open()
+    await store.accept(publish(event()))
+    relay.cut()
+
+    for _ in range(3):
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(store.accept(publish(event())), 30)
+    await asyncio.to_thread(relay.mend)
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(StoreAway):
+                await store.accept(publish(event()))
+                break
+
+    await store.close()
+    await asyncio.to_thread(relay.close)
 
 
 async def test_the_kernel_ends_a_connection_to_a_machine_that_is_gone(database: str) -> None:
