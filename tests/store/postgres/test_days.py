@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from angarium.model.delivery import TEST_OFFSET, Origin, State
 from angarium.store.contract import DeliveryQuery, EventQuery, Page, Settlement
 from angarium.store.postgres import PostgresStore, retention
-from angarium.store.postgres.days import DAY_MS, EVER, Days
+from angarium.store.postgres.days import DAY_MS, EVER, Days, make_days
 from tests.store.values import (
     NOON,
     PARTITION,
@@ -103,6 +103,27 @@ async def test_a_day_whose_rows_came_before_its_table_stays_where_it_is(
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute("SELECT make_day($1)", DAY)
     assert f"event_{DAY}" not in await tables(connection)
+
+
+async def test_a_large_default_table_is_looked_through_before_all_wait_for_a_day(
+    one: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    tomorrow = await connection.fetchval(
+        "INSERT INTO event SELECT 7, 0, each, 1, 1, 0, each, 'o', 'a', 'i', NULL, $1, 0"
+        " FROM generate_series(1, 20000) AS each RETURNING floor(extract(epoch FROM now()) / 86400)::integer + 1",
+        b"x" * 900,
+    )
+    for kind in ("event", "delivery", "member"):
+        await connection.execute(f"DROP TABLE {kind}_{tomorrow}")
+    await connection.execute("DELETE FROM day WHERE day = $1", tomorrow)
+    assert await connection.fetchval("SELECT make_day($1)", tomorrow) is None
+    said: list[str] = []
+    connection.add_log_listener(lambda _, message: said.append(message.message))
+    await connection.execute("SET client_min_messages = debug1")
+    await make_days(connection)
+    assert await count(connection, f"event_{tomorrow}") == 0
+    assert await connection.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = 'shield'") == 0
+    assert sum("default" in each and "is implied by existing constraints" in each for each in said) == 3
 
 
 # -- dropping ---------------------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ few offsets whose day was seen bound the days of all others; what nobody has see
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from angarium.store.postgres.statements import value
+from angarium.store.postgres.statements import run, value
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -74,9 +75,20 @@ class Days:
 
 
 async def make_days(connection: Connection) -> None:
-    """Make the tables of today and the next day, unless somebody keeps us waiting: then the default ones hold it."""
+    """Make the tables of today and the next day, unless somebody keeps us waiting: then the default ones hold it.
+
+    Where those are large already, they are looked through for the next day before all have to wait for its tables.
+    """
     for ahead in range(AHEAD + 1):
-        try:
-            await value(connection, "make_day", ahead=ahead)
-        except _PUT_OFF:
-            return
+        with suppress(*_PUT_OFF):
+            if await value(connection, "make_day", ahead=ahead) is None and ahead:
+                await _make_shielded(connection, ahead)
+
+
+async def _make_shielded(connection: Connection, ahead: int) -> None:
+    await run(connection, "shield_day", ahead=ahead)
+    try:
+        await run(connection, "validate_shields")
+        await value(connection, "make_day", ahead=ahead)
+    finally:
+        await run(connection, "drop_shields")

@@ -925,6 +925,18 @@ SELECT coalesce(
 -- Make the tables of a day, counted from the server's today; say whether they are new.
 SELECT make_day(floor(extract(epoch FROM now()) / 86400)::integer + :ahead::integer)
 
+-- shield_day --
+-- Keep the day that is so many ahead out of the default tables.
+SELECT shield_day(floor(extract(epoch FROM now()) / 86400)::integer + :ahead::integer)
+
+-- validate_shields --
+-- Look through the default tables for what they are to be kept from.
+SELECT validate_shields()
+
+-- drop_shields --
+-- Let the default tables hold everything again.
+SELECT drop_shields()
+
 -- days --
 -- Return which days have tables, and whether a day was dropped within the hour.
 SELECT day, (SELECT count(*) > 0 FROM day WHERE dropped_at > now() - interval '1 hour') AS has_gone FROM day

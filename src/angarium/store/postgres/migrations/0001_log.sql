@@ -150,12 +150,60 @@ SELECT r."partition", r.floor, least(
 ) AS needed
 FROM retained AS r;
 
--- Make a day's tables, unless it has or had them; say whether they are new. It fails where a default table holds rows of
--- that day already, and when others keep it waiting for long: whoever comes next would have to wait for it.
+-- Keep a day that is to come out of the default tables. They are looked through for it afterwards, while others go on.
+CREATE FUNCTION shield_day(integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    wanted ALIAS FOR $1;
+BEGIN
+    PERFORM set_config('lock_timeout', '300ms', true);
+    ALTER TABLE event_default DROP CONSTRAINT IF EXISTS shield;
+    ALTER TABLE delivery_default DROP CONSTRAINT IF EXISTS shield;
+    ALTER TABLE member_default DROP CONSTRAINT IF EXISTS shield;
+    EXECUTE format(
+        'ALTER TABLE event_default ADD CONSTRAINT shield CHECK (day < %s OR day >= %s) NOT VALID', wanted, wanted + 1
+    );
+    EXECUTE format(
+        'ALTER TABLE delivery_default ADD CONSTRAINT shield CHECK (last_ms < %s OR last_ms >= %s) NOT VALID',
+        wanted * 86400000::bigint, (wanted + 1) * 86400000::bigint
+    );
+    EXECUTE format(
+        'ALTER TABLE member_default ADD CONSTRAINT shield CHECK (last_ms < %s OR last_ms >= %s) NOT VALID',
+        wanted * 86400000::bigint, (wanted + 1) * 86400000::bigint
+    );
+END
+$$;
+CREATE FUNCTION validate_shields() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    ALTER TABLE event_default VALIDATE CONSTRAINT shield;
+    ALTER TABLE delivery_default VALIDATE CONSTRAINT shield;
+    ALTER TABLE member_default VALIDATE CONSTRAINT shield;
+END
+$$;
+CREATE FUNCTION drop_shields() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    ALTER TABLE event_default DROP CONSTRAINT IF EXISTS shield;
+    ALTER TABLE delivery_default DROP CONSTRAINT IF EXISTS shield;
+    ALTER TABLE member_default DROP CONSTRAINT IF EXISTS shield;
+END
+$$;
+
+-- Make a day's tables, unless it has or had them; say whether they are new. NULL where the default tables are too large to
+-- be looked through while all wait, and nothing shields them from that day. It fails where they hold rows of that day, and
+-- when others keep it waiting for long: whoever comes next would have to wait for it.
 CREATE FUNCTION make_day(integer) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     wanted ALIAS FOR $1;
 BEGIN
+    IF EXISTS (SELECT 1 FROM day WHERE day = wanted) THEN
+        RETURN false;
+    END IF;
+    IF pg_relation_size('event_default') + pg_relation_size('delivery_default') + pg_relation_size('member_default')
+        > 16000000 AND NOT EXISTS (
+        SELECT 1 FROM pg_constraint
+        WHERE conrelid = 'member_default'::regclass AND conname = 'shield' AND convalidated
+    ) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO day (day) VALUES (wanted) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;
