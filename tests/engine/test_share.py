@@ -371,6 +371,29 @@ async def test_a_worker_that_stops_leaves_what_does_not_end_to_the_others() -> N
         w.workers.pop(0)
 
 
+async def test_a_worker_that_stops_and_loses_all_on_the_way_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "HAND_OVER_S", 0.02)
+    async with shared() as w:
+        one = await w.subscribe(overrides={"retry": {"delays_s": [20, 20]}})
+        w.answer = lambda _: Response(500)
+        w.delay_s = lambda _: 60.0 if len(w.account.posts) == 2 else 0.0
+        (sent,) = await w.publish("1")
+        await w.until(lambda: len(w.account.posts) == 2)
+        first = w.workers.pop(0)
+        await first.engine._settler.settle_all()
+
+        async def lose(key: Key) -> Any:
+            first.member.sever()
+            return await w.memory.delivery(key)
+
+        monkeypatch.setattr(first.store, "delivery", lose, raising=False)
+        w.answer = lambda _: Response(200)
+        await first.engine.close(within_s=0.0)
+        await w.until(lambda: len(w.ends(one)) == 1)
+        assert [name for _, name, _ in w.account.posts] == [sent] * 3
+        assert first.store.refused == 0
+
+
 async def _shake(traffic: Traffic, w: ShareWorld) -> None:
     """Let time pass, and move partitions or lose them."""
     await asyncio.sleep(traffic.dice.random() * 0.03)

@@ -166,7 +166,7 @@ class Share:
             self._lanes.leave(courier, due_ms=self._deadline_ms(courier))
         for courier, delivery in again:
             row = self._settler.opened(delivery.key) or await self._store.delivery(delivery.key)
-            if isinstance(row, Open) and delivery.is_on_wire:
+            if isinstance(row, Open) and delivery.is_on_wire and not courier.is_gone:  # All may be lost by now.
                 self._settler.open(replace(row, next_ms=self._deadline_ms(courier)))
 
     def _deadline_ms(self, courier: Courier) -> int:
