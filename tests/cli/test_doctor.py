@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 
 from angarium.cli.doctor_checks import key_path, store_path
 from angarium.settings import load
+from angarium.vault import Vault
 from tests.cli.running import Run
 from tests.cli.scripted import Answer, script
 
@@ -146,3 +148,41 @@ def test_the_paths_are_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "ANGARIUM_STORE", "sqlite:////var/lib/angarium/angarium.db")
     assert store_path(load()) == Path("/var/lib/angarium/angarium.db")
+
+
+def test_a_folder_in_the_store_s_place_is_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "angarium.db").mkdir()
+    code, checks = _checks(run)
+    assert (code, checks["store"]["found"]) == (2, "angarium.db is a folder, expected a file")
+
+
+def _made(run: Run, tmp_path: Path, statement: str, *values: object) -> None:
+    """Make a store, and change it by hand."""
+    assert run("store", "migrate").code == 0
+    with closing(sqlite3.connect(tmp_path / "angarium.db")) as database, database:
+        database.execute(statement, values)
+
+
+def test_the_secret_key_is_tried_on_what_the_store_holds(run: Run, tmp_path: Path) -> None:
+    ours, other = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    _made(run, tmp_path, "INSERT INTO meta VALUES ('vault', ?)", Vault(b"\1" * 32).check_value())
+    assert _checks(run, ANGARIUM_SECRET_KEY=ours)[1]["contents"]["found"].endswith("which the secret key opens")
+    code, checks = _checks(run, ANGARIUM_SECRET_KEY=other)
+    assert (code, checks["contents"]["level"]) == (2, "fail")
+    assert checks["contents"]["found"] == "the secret key is not the one this store was made with"
+    assert "start with that ANGARIUM_SECRET_KEY" in checks["contents"]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("INSERT INTO migration VALUES (99, '0099_later.sql', x'00')", "newer than this program's last"),
+        ("DROP TABLE migration", "another program's tables"),
+    ],
+)
+def test_a_store_that_no_server_would_start_on_is_a_failure(
+    run: Run, tmp_path: Path, statement: str, said: str
+) -> None:
+    _made(run, tmp_path, statement)
+    code, checks = _checks(run)
+    assert (code, said in checks["contents"]["found"], bool(checks["contents"]["fix"])) == (2, True, True)

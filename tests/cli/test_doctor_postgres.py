@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from angarium.cli.doctor_contents import check_contents
 from angarium.cli.doctor_findings import Level
 from angarium.cli.doctor_postgres import check_postgres, findings
+from angarium.settings import load
 from angarium.store.postgres.examining import Examined
 from tests.cli.running import Run
 from tests.store.databases import Databases
@@ -85,3 +89,37 @@ def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     assert (finding.level, finding.subject) == (Level.FAIL, "database")
     assert "postgresql://u:***@127.0.0.1:9/d" in finding.found
     assert "geheim" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("statement", "subject", "said", "fix"),
+    [
+        ("CREATE TABLE customer (name text)", "contents", "another program's tables", "name one that is empty or ours"),
+        ("ALTER DATABASE {} SET default_transaction_read_only = on", "database", "read only", "name the primary"),
+    ],
+)
+def test_a_database_that_no_server_would_start_on_is_a_failure(
+    databases: Databases, tmp_path: Path, statement: str, subject: str, said: str, fix: str
+) -> None:
+    dsn = asyncio.run(databases.lend(is_empty=True))
+    asyncio.run(_execute(dsn, statement))
+    key = tmp_path / "none"
+    found = [
+        *check_postgres(dsn),
+        *check_contents(load(environment={"ANGARIUM_STORE": dsn, "ANGARIUM_SECRET_KEY": KEY}), key),
+    ]
+    [finding] = [each for each in found if each.subject == subject]
+    assert (finding.level, said in finding.found, fix in finding.fix) == (Level.FAIL, True, True)
+
+
+def test_a_database_that_is_not_there_is_to_be_made(databases: Databases) -> None:
+    [finding] = check_postgres(databases.of("nowhere"))
+    assert (finding.level, "CREATE DATABASE" in finding.fix) == (Level.FAIL, True)
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement.format(f'"{await connection.fetchval("SELECT current_database()")}"'))
+    finally:
+        await connection.close()

@@ -297,3 +297,11 @@ def test_check_refuses_what_it_cannot_read(run: Run, tmp_path: Path, dsn: str) -
         assert "fix: bring it up to date: angarium store migrate" in refused.talk
     refused = run("store", "check", "--store", url(tmp_path / "nowhere.db"))
     assert "nowhere.db is not there" in refused.talk
+
+
+def test_check_sends_nobody_to_migrate_another_program_s_tables(run: Run, tmp_path: Path) -> None:
+    other = apsw.Connection(str(tmp_path / "other.db"))
+    other.execute("CREATE TABLE customer (name TEXT)")
+    other.close()
+    refused = run("store", "check", "--store", url(tmp_path / "other.db"))
+    assert (refused.code, "another program's tables" in refused.talk, "migrate" in refused.talk) == (1, True, False)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from angarium.cli.client import ApiClient, ApiProblem, Reply, Unreachable
+from angarium.cli.doctor_contents import check_contents
 from angarium.cli.doctor_findings import Finding, Level
 from angarium.cli.doctor_postgres import check_postgres
 from angarium.settings import ClientSettings, Settings, is_postgres
@@ -51,7 +52,9 @@ def check_all(visit: Visit) -> Iterator[Finding]:
         yield from check_postgres(visit.settings.store)
     else:
         yield from (check(visit) for check in (_sqlite, _store, _disk))
-    for check in (_secret_key, _open_files, _egress, _listen, _clock, _names):
+    yield _secret_key(visit)
+    yield from check_contents(visit.settings, key_path(visit.settings))
+    for check in (_open_files, _egress, _listen, _clock, _names):
         yield check(visit)
     yield from _server(visit.client)
 
@@ -105,6 +108,8 @@ def _store(visit: Visit) -> Finding:
 
 
 def _store_file(path: Path) -> Finding:
+    if path.is_dir():
+        return Finding(Level.FAIL, "store", f"{path} is a folder, expected a file", "name another with ANGARIUM_STORE")
     if not os.access(path, os.R_OK | os.W_OK):
         return Finding(Level.FAIL, "store", f"{path} cannot be read and written", f"chown it to this user, {_user()}")
     with path.open("rb") as file:

@@ -27,11 +27,12 @@ def check_postgres(store: str) -> Iterator[Finding]:
     try:
         found = asyncio.run(examine(store))
     except StoreAway as error:
+        why, _, fix = shown_store(str(error)).partition("; ")
         yield Finding(
             Level.FAIL,
             "database",
-            f"{shown_store(store)}: {shown_store(str(error))}",
-            "start its server, or name another: ANGARIUM_STORE=postgresql://user@host:5432/database",
+            f"{shown_store(store)}: {why}",
+            f"{fix}; or name another: ANGARIUM_STORE=postgresql://user@host:5432/database",
         )
         return
     yield from findings(found, shown_store(store))
@@ -52,7 +53,7 @@ def _primary(found: Examined, store: str) -> Finding:
         return Finding(
             Level.FAIL,
             "database",
-            f"{store} reaches a replica only, where nothing can be written",
+            f"{store} reaches a replica only, or what is set to be read only: nothing can be written there",
             "name the primary, or all hosts of the cluster: postgresql://user@host1,host2/database",
         )
     return Finding(Level.OK, "database", f"{store} is reached, and is the primary")

@@ -86,7 +86,11 @@ _SERVING = {
     StoreInUse: ("another process has the store", "stop it, or start with --store sqlite:///other.db", "store_in_use"),
     StoreAway: ("the store cannot be had", "find out what is wrong with it: angarium doctor", "store_away"),
     StoreDamaged: ("the store is damaged", "put a copy of the file back; nothing was changed in it", "store_damaged"),
-    StoreWrong: ("this is no store of this version", "name another file with --store", "store_wrong"),
+    StoreWrong: (
+        "this is no store of this version",
+        "name another with --store, or do what is said above",
+        "store_wrong",
+    ),
     StoreUnfinished: ("the store is an unfinished copy", "go on with angarium store copy", "store_unfinished"),
     SecretKeyWrong: ("the secret key does not fit", "give the key that the store was made with", "secret_key"),
     ListenFailed: ("the address cannot be listened on", "free it, or name another with --listen", "listen"),

@@ -76,6 +76,12 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.PostgresSystemError,
 )
+_REMEDIES: Mapping[type[Exception], str] = {
+    asyncpg.InvalidAuthorizationSpecificationError: "give a user and a password that it knows, in the URL or ~/.pgpass",
+    asyncpg.InvalidCatalogNameError: "make it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+    asyncpg.TargetServerAttributeNotMatched: "name the primary, or all hosts of the cluster: postgresql://user@host1,host2/database",
+    asyncpg.TooManyConnectionsError: "raise its max_connections",
+}
 _DAMAGED = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError)
 
 
@@ -128,7 +134,8 @@ def translated(error: Exception, *, is_unknown: bool = False) -> Exception:
     if isinstance(error, _DAMAGED):
         return StoreDamaged(f"the store is damaged ({error}); restore it from a copy", is_unknown=is_unknown)
     if isinstance(error, _AWAY):
-        return StoreAway(f"the database cannot be used ({error!r}); look at its server", is_unknown=is_unknown)
+        remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "look at its server")
+        return StoreAway(f"the database cannot be used ({error!r}); {remedy}", is_unknown=is_unknown)
     return error
 
 

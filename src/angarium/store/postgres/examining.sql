@@ -2,7 +2,7 @@
 
 -- standing --
 -- Return how the server stands, as this session sees it.
-SELECT current_setting('server_version_num')::integer AS version, pg_is_in_recovery() AS is_replica,
+SELECT current_setting('server_version_num')::integer AS version, pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS is_replica,
     clock_timestamp() AS clock, current_setting('fsync') AS fsync,
     current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('synchronous_standby_names') AS standby_names,

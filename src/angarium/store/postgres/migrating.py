@@ -30,9 +30,7 @@ async def migrate(connection: Connection, migrations: Sequence[Migration]) -> in
     await _look(connection)
     async with connection.transaction():
         await run(connection, "lock_schema")
-        if not await value(connection, "has_migrations"):
-            if await value(connection, "has_tables"):
-                raise StoreWrong("the database holds another program's tables; name one that is empty or ours")
+        if not await _is_ours(connection):
             await run(connection, "create_migration")
     count = 0
     for number in range(len(migrations)):
@@ -55,8 +53,8 @@ async def migrate(connection: Connection, migrations: Sequence[Migration]) -> in
 
 async def expect_all(connection: Connection, migrations: Sequence[Migration]) -> None:
     """Raise `StoreWrong` unless the database has had all migrations."""
-    has_any = await value(connection, "has_migrations")
-    refuse_older(_agreed(await run(connection, "schema_of"), migrations) if has_any else 0, migrations)
+    is_ours = await _is_ours(connection)
+    refuse_older(_agreed(await run(connection, "schema_of"), migrations) if is_ours else 0, migrations)
 
 
 async def admit(connection: Connection) -> None:
@@ -76,6 +74,32 @@ async def migrate_database(dsn: str) -> list[str]:
     finally:
         await connection.close(timeout=2)
     return [each.name for each in migrations[len(migrations) - count :]]
+
+
+async def peek_database(dsn: str, name: str) -> bytes | None:
+    """Return a named value of a store that servers may use, None where there is none yet.
+
+    Nothing is written; `StoreWrong` and `StoreUnfinished` where no server could start on it.
+    """
+    connection = await connect(dsn)
+    try:
+        with writing():
+            if not await _is_ours(connection) or not _agreed(await run(connection, "schema_of"), load_migrations()):
+                return None
+            refuse_unfinished(await value(connection, "meta", name=PROGRESS))
+            found: bytes | None = await value(connection, "meta", name=name)
+            return found
+    finally:
+        await connection.close(timeout=2)
+
+
+async def _is_ours(connection: Connection) -> bool:
+    """Say whether a store has been begun in the database; `StoreWrong` when it is of another program."""
+    if await value(connection, "has_migrations"):
+        return True
+    if await value(connection, "has_tables"):
+        raise StoreWrong("the database holds another program's tables; name one that is empty or ours")
+    return False
 
 
 async def _look(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import apsw
 from angarium.errors import StoreWrong
 from angarium.store.copying import MARK, PROGRESS, refuse_unfinished
 from angarium.store.sql import refuse_older
-from angarium.store.sqlite.connection import connect_writer, translated
+from angarium.store.sqlite.connection import connect_reader, connect_writer, translated
 from angarium.store.sqlite.ownership import Ownership
 from angarium.store.sqlite.statements import load_migrations, run, value
 
@@ -25,9 +25,7 @@ def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int
 
     `StoreWrong` when the file is of something else, newer than the program, or had a migration that is another now.
     """
-    if not value(connection, "has_migrations"):
-        if value(connection, "has_tables"):
-            raise StoreWrong("the file holds another program's tables; name one that is new or a store of ours")
+    if not _is_ours(connection):
         with connection:
             run(connection, "create_migration")
     missing = migrations[_agreed(run(connection, "schema_of"), migrations) :]
@@ -40,7 +38,7 @@ def migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> int
 
 def expect_all(connection: apsw.Connection, migrations: Sequence[Migration]) -> None:
     """Raise `StoreWrong` unless the file has had all migrations."""
-    had = _agreed(run(connection, "schema_of"), migrations) if value(connection, "has_migrations") else 0
+    had = _agreed(run(connection, "schema_of"), migrations) if _is_ours(connection) else 0
     refuse_older(had, migrations)
 
 
@@ -66,6 +64,34 @@ def migrate_file(path: Path) -> list[str]:
     finally:
         ownership.release()
     return [each.name for each in migrations[len(migrations) - count :]]
+
+
+def peek_file(path: Path, name: str) -> bytes | None:
+    """Return a named value of a store that a server may use, None where there is none yet.
+
+    Nothing is written; `StoreWrong` and `StoreUnfinished` where no server could start on it.
+    """
+    try:
+        connection = connect_reader(path)
+        try:
+            if not _is_ours(connection) or not _agreed(run(connection, "schema_of"), load_migrations()):
+                return None
+            refuse_unfinished(value(connection, "meta", (PROGRESS,)))
+            found: bytes | None = value(connection, "meta", (name,))
+            return found
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise translated(error) from error
+
+
+def _is_ours(connection: apsw.Connection) -> bool:
+    """Say whether a store has been begun in the file; `StoreWrong` when it is of another program."""
+    if value(connection, "has_migrations"):
+        return True
+    if value(connection, "has_tables"):
+        raise StoreWrong("the file holds another program's tables; name one that is new or a store of ours")
+    return False
 
 
 def _agreed(had: Sequence[tuple[int, str, bytes]], migrations: Sequence[Migration]) -> int:
