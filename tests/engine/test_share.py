@@ -9,10 +9,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from angarium.core.partitioning import partition_of
 from angarium.dialects import registry as dialects
-from angarium.engine import routes, supervisor
+from angarium.engine import routes, share, supervisor
 from angarium.model.delivery import TEST_OFFSET, Key, Open, Origin, State
 from angarium.model.registry import Job, JobState, Project
 from angarium.model.subscription import Status
@@ -248,6 +249,37 @@ async def test_a_change_while_a_partition_is_taken_up_is_seen() -> None:
         await w.publish("2")
         await w.until(lambda: len(w.ends(one)) == 2)
         assert [url for url, _, _ in w.account.posts] == ["http://receiver/1", "http://elsewhere"]
+
+
+async def test_what_changed_while_it_was_taken_up_is_not_sent_on_its_old_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shared() as w:
+        one = await w.subscribe(overrides={"retry": {"delays_s": [1] * 200}})
+        w.answer = lambda _: Response(500)
+        await w.publish("1")
+        await w.until(lambda: len(w.account.posts) >= 2)
+        heir, gate = w.workers[1], asyncio.Event()
+        await w.until(lambda: bool(heir.engine._share.served))
+
+        async def change_last(*_: Any, **__: Any) -> None:
+            w.account.silenced.add(one.url)
+            await w.store.change(replace(one, url="http://elsewhere"), None, revision=one.revision)
+            monkeypatch.setattr(heir.store, "subscriptions_of", read_late, raising=False)
+            while not heir.engine._share._taking[PARTITION].changed:  # noqa: ASYNC110  a few turns of the loop
+                await asyncio.sleep(0)
+
+        async def read_late(project: str, tenant: str) -> Any:
+            await gate.wait()
+            return await w.memory.subscriptions_of(project, tenant)
+
+        monkeypatch.setattr(share, "recount", change_last)
+        await w.move({PARTITION: 1})
+        await asyncio.sleep(0.05)
+        assert not w.account.unwanted
+        w.answer = lambda _: Response(200)
+        gate.set()
+        await w.until(lambda: len(w.ends(one)) == 1)
+        assert w.account.posts[-1][0] == "http://elsewhere"
+        assert not w.account.unwanted
 
 
 async def test_a_test_that_was_asked_for_elsewhere_is_sent_once() -> None:

@@ -56,6 +56,7 @@ class Changes:
         self._lanes, self._share, self._position, self._spawn = lanes, share, position, spawn
         self._raised: set[int] = set()  # partitions to be read again
         self._is_reading = False
+        self._held: set[Courier] = set()  # lanes that send nothing until they have been read again
         self._settled: set[Key] = set()  # while open deliveries are read
         self._dispatching: set[Key] = set()
 
@@ -119,6 +120,16 @@ class Changes:
         if self._raised and not self._is_reading:
             self._is_reading = True
             self._spawn(self._read_raised)
+        elif served:  # They wait for their turn, which may be long in coming.
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._hold_unread, served)
+
+    def late(self, partitions: Collection[int]) -> None:
+        """Take note of what was changed some time ago: nothing of these partitions is sent until it has been read."""
+        self.raised(partitions)
+        self._hold_unread(partitions)
+
+    def _hold_unread(self, partitions: Collection[int]) -> None:
+        self._hold(self._awakes(self._raised.intersection(partitions)))
 
     async def _read_raised(self) -> None:
         try:
@@ -128,6 +139,7 @@ class Changes:
                 await self._adopt_unknown(partitions)
         finally:
             self._is_reading = False
+        self._held.clear()
 
     async def _read_again(self, partitions: Collection[int]) -> None:
         """Read what the tenants of lanes in these partitions want, and serve whoever has changed."""
@@ -138,25 +150,27 @@ class Changes:
         await asyncio.gather(*(self._read_tenant(owner, partitions) for owner in awake | asleep))
 
     async def _read_tenant(self, owner: Owner, partitions: Collection[int]) -> None:
-        held: set[Courier] = set()
-        timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._hold, owner, partitions, held)
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._hold_tenant, owner, partitions)
         try:
             tenant = await self._load(owner)
         finally:
             timer.cancel()
         for courier in self._awakes(partitions):
             if _owner_of(courier) == owner:
-                self._renew(courier, tenant, is_held=courier in held)
+                self._renew(courier, tenant)
         for sleeper in self._lanes.dormitory.of(partitions):
             if (sleeper.project, sleeper.tenant) == owner:
                 await self._rouse(sleeper, tenant)
 
-    def _hold(self, owner: Owner, partitions: Collection[int], held: set[Courier]) -> None:
+    def _hold_tenant(self, owner: Owner, partitions: Collection[int]) -> None:
+        self._hold([each for each in self._awakes(partitions) if _owner_of(each) == owner])
+
+    def _hold(self, couriers: Sequence[Courier]) -> None:
         """Let lanes send nothing that may have been paused, or worse, until it is known."""
-        for courier in self._awakes(partitions):
-            if _owner_of(courier) == owner and not courier.is_stopped:
+        for courier in couriers:
+            if not courier.is_stopped:
                 courier.is_stopped = True
-                held.add(courier)
+                self._held.add(courier)
 
     async def _load(self, owner: Owner) -> TenantSubscriptions:
         while True:
@@ -165,7 +179,9 @@ class Changes:
             except StoreAway:
                 await asyncio.sleep(_AWAY_S)
 
-    def _renew(self, courier: Courier, tenant: TenantSubscriptions, *, is_held: bool) -> None:
+    def _renew(self, courier: Courier, tenant: TenantSubscriptions) -> None:
+        is_held = courier in self._held
+        self._held.discard(courier)
         before, now = courier.route.subscription, tenant.subscriptions.get(courier.number)
         if now is None or not now.is_served:
             self._lanes.stop(courier)

@@ -414,7 +414,7 @@ class LogEngine:
         return partition in self._share.served
 
     def _late(self, partitions: Collection[int]) -> None:
-        self._changes.raised(partitions)
+        self._changes.late(partitions)
 
     def _projects_changed(self) -> None:
         if not self._is_closed:
