@@ -14,13 +14,16 @@ import pytest
 
 from angarium.model.event import Place
 from angarium.store.checking import Checking, Looked
+from angarium.store.copying import Table
 from angarium.store.postgres.checking import DatabaseReader
-from angarium.store.rows import pack_places
+from angarium.store.rows import Row, pack_places
+from angarium.store.sqlite import SqliteStore
 from angarium.store.sqlite.checking import FileReader
 from tests.store.copies import Place as Where
 from tests.store.copies import copy
 from tests.store.databases import Databases
 from tests.store.living import Lived, live
+from tests.store.values import publish
 from tests.stories.receiving import Receiver
 
 
@@ -213,3 +216,28 @@ async def test_what_is_wrong_many_times_is_not_said_as_often(file: Path) -> None
     found = await check(file)
     assert len([each for each in found if "neither settled nor open" in each]) == 20
     assert any("more of the kind 'unsettled' are not shown" in each for each in found)
+
+
+class _Counting(FileReader):
+    """A file that is checked, which counts how often it is asked for rows with some keys."""
+
+    finds = 0
+
+    async def find(self, table: Table, keys: Sequence[Row]) -> Sequence[Row]:
+        self.finds += 1
+        return await super().find(table, keys)
+
+
+async def test_what_keys_answer_with_is_looked_for_many_at_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "angarium.db")
+    await store.open()
+    for number in range(200):
+        await store.accept(publish(key=f"key {number}"))
+    await store.close()
+    reader = _Counting(tmp_path / "angarium.db")
+    await reader.open()
+    try:
+        assert await Checking(reader, lambda _: None).run() == []
+    finally:
+        await reader.close()
+    assert reader.finds < 20

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from angarium.core.matching import Index, in_force
 from angarium.model.delivery import TEST_OFFSET, Key, LaneRow, Open, Origin, Settled, State
-from angarium.model.event import Entry, Kind
+from angarium.model.event import Entry, Kind, Place
 from angarium.model.subscription import Owed, Version
 from angarium.store import bodies
 from angarium.store.copying import BY_NAME, Page, Standing, Table, table_of
@@ -196,15 +196,23 @@ class Checking:
                 )
 
     async def _check_keys(self) -> None:
+        # Most keys have one place, and each look is a round trip: many are looked for at once.
+        said: list[tuple[int, str, Place]] = []
         async for row in _rows(self.reader, BY_NAME["idempotency"]):
             project, key, *_, packed = row
-            places = unpack_places(packed)
-            kept = [each for each in places if each.offset > self._standing[each.partition].floor]
-            found = await _found_by(self.reader, ENTRY, [(each.partition, each.offset) for each in kept])
-            there = {(entry[0], entry[1], entry[5]) for entry in found}
-            for place in kept:
-                if (place.partition, place.offset, place.accepted_ms) not in there:
-                    self.wrong.add("key", name=project, key=key, partition=place.partition, offset=place.offset)
+            kept = (each for each in unpack_places(packed) if each.offset > self._standing[each.partition].floor)
+            said += [(project, key, place) for place in kept]
+            if len(said) >= _AT_ONCE:
+                await self._check_places(said)
+                said.clear()
+        await self._check_places(said)
+
+    async def _check_places(self, said: Sequence[tuple[int, str, Place]]) -> None:
+        found = await _found_by(self.reader, ENTRY, [(place.partition, place.offset) for _, _, place in said])
+        there = {(entry[0], entry[1], entry[5]) for entry in found}
+        for project, key, place in said:
+            if (place.partition, place.offset, place.accepted_ms) not in there:
+                self.wrong.add("key", name=project, key=key, partition=place.partition, offset=place.offset)
 
 
 class _Owing:
