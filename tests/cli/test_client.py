@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_nobody_there_is_said_plainly() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with ApiClient(url) as client, pytest.raises(Unreachable, match="connection refused"):
             client.get("/v1/x")
+
+
+def test_a_publish_waits_for_a_server_that_has_answered_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with script(Answer(202, b"{}", (("connection", "close"),))) as server:
+        client = ApiClient(server.url)
+        client.publish("/v1/x", b"{}", content_type=NDJSON, key="k")
+    with client, pytest.raises(Unreachable, match="connection refused"):
+        client.publish("/v1/x", b"{}", content_type=NDJSON, key="k2")
+    assert len(waited) == 5
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", ""])

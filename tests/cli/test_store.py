@@ -249,6 +249,14 @@ def test_a_store_is_not_copied_into_itself(run: Run, lived: Lived) -> None:
     refused = run("store", "copy", "--from", url(lived.path), "--to", url(lived.path), "--json")
     assert refused.code == 2
     assert refused.document["error"]["what"] == "a store cannot be copied into itself"
+    again = lived.path.parent / ".." / lived.path.parent.name / lived.path.name
+    assert run("store", "copy", "--from", url(lived.path), "--to", url(again)).code == 2
+
+
+def test_a_wrong_store_is_told_by_its_flag(run: Run, tmp_path: Path) -> None:
+    for flags in (("--from", "x", "--to", url(tmp_path / "b.db")), ("--to", "x", "--from", url(tmp_path / "b.db"))):
+        refused = run("store", "copy", *flags)
+        assert (refused.code, f"{flags[0]} is wrong" in refused.talk) == (2, True)
 
 
 def test_another_secret_key_than_the_source_s_is_refused(run: Run, lived: Lived, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class ApiClient:
         self._prefix = parts.path.rstrip("/")
         self._key = key
         self._is_used = False
+        self._is_known = False  # A server has answered here, and so may come back.
 
     def __enter__(self) -> Self:
         """Return the client itself, to be closed at the end."""
@@ -107,7 +108,7 @@ class ApiClient:
                 if problem.status not in {409, 503}:
                     raise
             except Unreachable as unreachable:
-                if "refused" in unreachable.reason:  # Nothing listens there: waiting would hide it.
+                if "refused" in unreachable.reason and not self._is_known:  # Nothing listens there: waiting hides it.
                     raise
             time.sleep(pause_s)
         return self.request("POST", path, body=body, content_type=content_type, headers=headers)
@@ -128,6 +129,7 @@ class ApiClient:
         if content_type:
             whole["content-type"] = content_type
         reply = self._exchange(method, path, body, whole)
+        self._is_known = True
         if reply.status not in _OK:
             raise ApiProblem(method, path, reply)
         return reply

@@ -96,8 +96,8 @@ def copy(
     Nothing of it is changed but where it lies, and the source stays as it is. Ctrl-C stops between two pages; the same
     command goes on then. No server starts on a copy before it is whole.
     """
-    source, target = (_settings(url).store for url in (from_, to))
-    if _place(source) == _place(target):
+    source, target = (_named(flag, url) for flag, url in (("--from", from_), ("--to", to)))
+    if _resolved(source) == _resolved(target):
         raise Failure(
             "a store cannot be copied into itself",
             why=f"--from and --to are both {shown_store(source)}",
@@ -149,9 +149,22 @@ def _settings(url: str | None) -> _Given:
     return _Given(**found)
 
 
+def _named(flag: str, url: str) -> str:
+    try:
+        return str(table()["store"].form.read(url))
+    except ValueError as error:
+        raise SettingsWrong(f"{flag} is wrong: {error}") from error
+
+
 def _place(url: str) -> Path | str:
     """Return where a store is: a file, or what a database is reached by."""
     return url if is_postgres(url) else Path(url.removeprefix("sqlite:///")).absolute()
+
+
+def _resolved(url: str) -> Path | str:
+    """Return the same, however it is written."""
+    place = _place(url)
+    return place.resolve() if isinstance(place, Path) else place
 
 
 async def _migrated(url: str) -> list[str]:
