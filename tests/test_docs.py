@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import angarium
+from angarium.api.metrics import SENTENCES
 from angarium.settings import reference
 from tests import pages
 
@@ -129,6 +130,13 @@ def test_the_settings_page_is_what_the_code_says() -> None:
     assert page.read_text(encoding="utf-8").endswith(f"\n\n{reference()}\n"), (
         "docs/reference/settings.md is old; replace its table by what `python -m angarium.settings` prints"
     )
+
+
+def test_the_metrics_page_names_each_metric_with_its_sentence() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `angarium_(\w+)` \| [^|]+ \| (.+) \|$", page, re.MULTILINE))
+    assert told.pop("build_info")
+    assert told == SENTENCES
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:

@@ -36,7 +36,7 @@ SENTENCES: Final = {
     "events_accepted_total": "Events that were accepted, and so are on disk.",
     "entries_folded_total": "Entries of the log that were folded into the current state of their objects.",
     "events_unsayable_total": "Events that a subscription asked for and its dialect has no word for, counted for each.",
-    "is_running": "1 while the engine delivers.",
+    "is_running": "1 while the process does what its role is for.",
     "is_store_away": "1 while the store cannot be written.",
     "lanes": "Subscriptions whose lanes are in memory.",
     "lanes_asleep": "Lanes of which only the row is in memory until they have something to do.",
