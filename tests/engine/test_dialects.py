@@ -56,6 +56,8 @@ async def test_a_dead_receiver_of_a_merging_dialect_gets_one_delivery_with_all_t
         for number in range(12):
             await w.until(partial(_has_sent, w, number + 1))
             await w.publish(f"b{number}", "a")
+        # What was on the wire before the last of them would arrive without it.
+        await w.until(lambda: "b11" in objects_of(w.sender.requests[-1:]))
         w.sender.answer = lambda _: Response(200)
         await w.quiet()
         last = w.sender.requests[-1]
