@@ -228,6 +228,13 @@ def test_a_source_that_a_server_has_is_not_copied(run: Run, tmp_path: Path, dsn:
     assert "stop its servers" in of_database
 
 
+def test_a_source_without_anything_in_it_is_refused(run: Run, tmp_path: Path, dsn: str) -> None:
+    """A name that was mistyped passed as a copy of nothing."""
+    refused = run("store", "copy", "--from", dsn, "--to", url(tmp_path / "b.db"))
+    assert refused.code == 1
+    assert "holds no project and no event" in refused.talk
+
+
 def test_a_target_with_something_in_it_is_refused(run: Run, lived: Lived, tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path / "b.db", 1000))
     refused = run("store", "copy", "--from", url(lived.path), "--to", url(tmp_path / "b.db"))

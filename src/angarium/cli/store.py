@@ -93,8 +93,8 @@ def copy(
 ) -> int:
     """Copy everything of a store into another: log, registry, deliveries, lanes, objects, keys and secrets.
 
-    Nothing of it is changed but where it lies, and the source stays as it is. Ctrl-C stops between two pages; the same
-    command goes on then. No server starts on a copy before it is whole.
+    Nothing of it is changed but where it lies. The source stays as it is, but for migrations that it lacks. Ctrl-C
+    stops between two pages; the same command goes on then. No server starts on a copy before it is whole.
     """
     source, target = (_named(flag, url) for flag, url in (("--from", from_), ("--to", to)))
     if _resolved(source) == _resolved(target):
