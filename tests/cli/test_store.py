@@ -232,7 +232,7 @@ def test_a_source_without_anything_in_it_is_refused(run: Run, tmp_path: Path, ds
     """A name that was mistyped passed as a copy of nothing."""
     refused = run("store", "copy", "--from", dsn, "--to", url(tmp_path / "b.db"))
     assert refused.code == 1
-    assert "holds no project and no event" in refused.talk
+    assert "it holds no project and no event" in refused.talk
 
 
 def test_a_target_with_something_in_it_is_refused(run: Run, lived: Lived, tmp_path: Path) -> None:

@@ -375,14 +375,14 @@ async def test_a_worker_that_stops_hands_over_at_once_what_has_nothing_on_the_wi
         slow = await w.subscribe()
         other = next(str(n) for n in range(2, 100) if w.served_by(partition_of(PROJECT, str(n))) == 0)
         quick = await w.subscribe(tenant=other)
-        w.delay_s = lambda request: 1.0 if request.url == slow.url else 0.0
+        w.delay_s = lambda request: 3.0 if request.url == slow.url else 0.0
         await w.publish("1")
         await w.until(lambda: len(w.account.posts) == 1)
-        closing = asyncio.ensure_future(w.workers[0].engine.close(within_s=5.0))
+        closing = asyncio.ensure_future(w.workers[0].engine.close(within_s=10.0))
+        await w.until(lambda: w.served_by(quick.partition) == 1)
         await w.publish("2", tenant=other)
         await w.until(lambda: len(w.ends(quick)) == 1)
         assert not closing.done()
-        assert w.served_by(quick.partition) == 1
         await closing
         assert [each.attempts for each in w.ends(slow)] == [1]
         await w.until(lambda: w.served_by(PARTITION) == 1)

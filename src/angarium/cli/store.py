@@ -239,7 +239,8 @@ async def _copy(screen: Screen, from_: str, to: str, secret_key: bytes) -> int:
         source, target = _source(from_), _target(to)
         with _failing(f"{shown_store(from_)} cannot be copied"):
             await source.open()
-        stack.push_async_callback(source.close)
+            stack.push_async_callback(source.close)
+            _refuse_nothing(await source.counts())
         needed = _key_needed(from_, to, secret_key, await source.meta(_CHECK_VALUE))
         with _failing(f"{shown_store(to)} cannot be copied into"):
             await target.open()
@@ -261,6 +262,12 @@ async def _copy(screen: Screen, from_: str, to: str, secret_key: bytes) -> int:
     }
     _sum_up(screen, told)
     return 0 if is_whole else INTERRUPTED
+
+
+def _refuse_nothing(counts: Mapping[str, int]) -> None:
+    """Refuse a source that holds nothing: its name was mistyped."""
+    if not counts["project"] and not counts["event"]:
+        raise StoreWrong("it holds no project and no event; name the store that is to be copied")
 
 
 @contextmanager

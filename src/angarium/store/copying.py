@@ -180,7 +180,7 @@ class Copying:
     async def run(self, told: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> bool:
         """Copy what is left; return whether that was all, False when it was stopped between two pages.
 
-        `StoreWrong` when the source holds nothing, or the target holds something else already.
+        `StoreWrong` when the target holds something else already.
         """
         progress = await self._begin()
         told(progress)
@@ -204,9 +204,6 @@ class Copying:
             raise StoreWrong(
                 "the target holds a store already, expected an empty one or an unfinished copy; name another"
             )
-        counts = await self._source.counts()
-        if not counts["project"] and not counts["event"]:
-            raise StoreWrong("the source holds no project and no event; name the store that is to be copied")
         progress = Progress(mark, TABLES[0].name)
         await self._target.write(None, (), json.encode(progress))
         return progress
