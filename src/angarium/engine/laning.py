@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, assert_never
 
 from angarium.core.effects import Expire, FallBehind, Free, GiveUp, Record, Settle, Write
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from angarium.vault import Vault
 
 
-class Laning:
+class Laning(ABC):
     """What becomes of lanes. Whoever is this, too, gives them their turns on the wire (`make_ready`)."""
 
     _settings: Settings
@@ -50,9 +51,9 @@ class Laning:
     reader: Reader
     exhausted: int
 
+    @abstractmethod
     def make_ready(self, courier: Courier) -> None:
         """Let a lane have its turn soon."""
-        raise NotImplementedError
 
     def make(self, subscription: Subscription, project: Project | None, offset: int) -> Courier:
         """Make the lane of a subscription, before the entry at an offset is handed to it."""
